@@ -1,0 +1,49 @@
+//! Time and dice for everything outside `domain`. The only place that asks the machine for either.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::Timestamp;
+
+/// The wall clock.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A running stop-watch; unlike the wall clock it never jumps.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts one.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the machine's clock"
+    )]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since it was started.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Random bytes from the operating system.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system's random source is there");
+    bytes
+}
+
+/// A random number.
+pub fn dice() -> u32 {
+    u32::from_le_bytes(random())
+}
+
+/// An id that sorts by time (UUID version 7, RFC 9562).
+pub fn sortable_id() -> uuid::Uuid {
+    let millis = u64::try_from(now().as_millisecond()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid()
+}

@@ -1,0 +1,199 @@
+//! Commands: what the hub is asked to do, the answers, and what deciding needs to know.
+
+use super::delivery::{DeadLetter, Retry};
+use super::event::Event;
+use super::lease::Bounds;
+use super::record::{Progress, Record, Token};
+use super::subscription::{End, Subscription, Wish};
+use super::{Invalid, Offset, Timestamp};
+
+/// Something the hub is asked to do. Decided one after the other by the single writer.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept an event.
+    Publish(Box<Event>),
+    /// Create or replace a subscription.
+    Put(Box<Put>),
+    /// Change a subscription that there is.
+    Change {
+        /// Its id.
+        id: String,
+        /// Who asks.
+        actor: Actor,
+        /// The change.
+        change: Change,
+    },
+    /// End what is due: leases, and ended subscriptions that were kept long enough.
+    Sweep,
+    /// Keep a new token.
+    CreateToken(Token),
+    /// Revoke a token and end what it owns.
+    RevokeToken(String),
+    /// Note that deliveries failed and wait, are done after waiting, or were given up.
+    Settle(Vec<Settlement>),
+    /// Note how far delivery has come.
+    Checkpoint(Progress),
+    /// End a subscription whose target is gone.
+    EndGone(u32),
+}
+
+/// Creation or replacement of a subscription.
+#[derive(Debug)]
+pub struct Put {
+    /// Its id.
+    pub id: String,
+    /// What is asked for.
+    pub wish: Wish,
+    /// Who asks.
+    pub actor: Actor,
+    /// What must be true of the subscription so far.
+    pub expect: Expect,
+}
+
+/// What a writer believes about the subscription so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Whatever it is.
+    Anything,
+    /// There is none.
+    Nothing,
+    /// It stands at this version.
+    Version(u64),
+}
+
+/// A change of a subscription that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Renew the lease; `None` asks for as long as before.
+    Renew(Option<u64>),
+    /// Stop delivering, keep the cursor.
+    Pause,
+    /// Deliver again.
+    Resume,
+    /// End and forget it.
+    Delete,
+}
+
+/// What became of a delivery that is an exception to its lane's cursor.
+#[derive(Debug)]
+pub enum Settlement {
+    /// It failed and waits.
+    Retry(Retry),
+    /// It waited and is done.
+    Done {
+        /// The subscription's number.
+        subscription: u32,
+        /// The event.
+        offset: Offset,
+    },
+    /// It was given up.
+    Dead {
+        /// What is kept of it.
+        letter: DeadLetter,
+        /// Whether an event tells of it. Off for events that tell of dead letters themselves.
+        announce: bool,
+    },
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The token's id; `None` with `--dev`.
+    pub owner: Option<String>,
+    /// May change what others own.
+    pub admin: bool,
+}
+
+/// What a command led to.
+#[derive(Debug)]
+pub struct Decision {
+    /// What is to be written, in order.
+    pub records: Vec<Record>,
+    /// What the caller is told once that is on disk.
+    pub reply: Reply,
+}
+
+/// What the caller is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The event's place, and whether it was there before.
+    Published {
+        /// Its place in the log.
+        offset: Offset,
+        /// It was accepted before, inside the de-duplication window.
+        duplicate: bool,
+    },
+    /// The subscription as it is now.
+    Subscription {
+        /// Its new state.
+        subscription: Box<Subscription>,
+        /// It did not exist before.
+        created: bool,
+    },
+    /// Done; there is nothing to tell.
+    Done,
+}
+
+/// Why a command is not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such subscription, or the caller may not know of it.
+    #[error("there is no subscription {0:?}")]
+    NoSubscription(String),
+    /// There is no such token.
+    #[error("there is no token {0:?}")]
+    NoToken(String),
+    /// The subscription stands at another version than the caller believes.
+    #[error("the subscription stands at version {0}; read it again and repeat")]
+    VersionMismatch(u64),
+    /// The lease is over; a renewal comes too late.
+    #[error("the subscription has ended ({}); put it again to start anew", .0.as_str())]
+    Ended(End),
+    /// The id is taken by somebody else.
+    #[error("the id {0:?} is taken")]
+    Taken(String),
+    /// The hub holds as many as it may.
+    #[error("the hub holds {0} subscriptions, which is limits.subscriptions_max")]
+    Full(usize),
+    /// Something in the request is not acceptable.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The state could not be read.
+    #[error("the state cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Rules that an operator sets and decisions follow.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Bounds of leases.
+    pub lease: Bounds,
+    /// How long an ended subscription can still be looked at.
+    pub ended_keep: std::time::Duration,
+    /// Most subscriptions, ended ones included.
+    pub subscriptions_max: usize,
+}
+
+/// What deciding needs to know about the state so far, earlier commands of the same group included.
+pub trait View {
+    /// A subscription by id.
+    fn subscription(&self, id: &str) -> Result<Option<Subscription>, Refusal>;
+    /// A subscription by number.
+    fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal>;
+    /// How many subscriptions there are.
+    fn subscription_count(&self) -> usize;
+    /// What a token owns.
+    fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal>;
+    /// Subscriptions that something is due for at a time, a bounded number of them.
+    fn due(&self, now: Timestamp) -> Result<Vec<Subscription>, Refusal>;
+    /// Whether there is such a token.
+    fn has_token(&self, id: &str) -> Result<bool, Refusal>;
+    /// Where an event with this source and id was stored, if inside the window.
+    fn seen(&self, source: &str, id: &str) -> Option<Offset>;
+    /// The number that the next new subscription gets.
+    fn next_number(&self) -> u32;
+    /// The place that the next record gets.
+    fn next_offset(&self) -> Offset;
+    /// When the newest record was written.
+    fn newest(&self) -> Timestamp;
+}

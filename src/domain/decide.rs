@@ -1,0 +1,269 @@
+//! What a command leads to. Pure: the same state, command and time give the same records.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::Timestamp;
+use super::command::{
+    Actor, Change, Command, Decision, Expect, Put, Refusal, Reply, Rules, Settlement, View,
+};
+use super::event::{Data, Event, Form, Origin};
+use super::lease::{Asked, Lease};
+use super::record::Record;
+use super::subscription::{End, State, Subscription};
+use super::topic::Topic;
+
+/// `source` of the events that the hub itself emits.
+pub const HUB_SOURCE: &str = "tidings";
+
+/// Decides a command.
+pub fn decide(
+    view: &dyn View,
+    command: Command,
+    now: Timestamp,
+    rules: &Rules,
+) -> Result<Decision, Refusal> {
+    match command {
+        Command::Publish(event) => Ok(publish(view, event)),
+        Command::Put(put) => decide_put(view, *put, now, rules),
+        Command::Change { id, actor, change } => {
+            decide_change(view, &id, &actor, change, now, rules)
+        }
+        Command::Sweep => sweep(view, now, rules),
+        Command::CreateToken(token) => Ok(quiet(vec![Record::Token(token)])),
+        Command::RevokeToken(id) => revoke(view, id, now),
+        Command::Settle(settlements) => settle(view, settlements),
+        Command::Checkpoint(progress) => Ok(quiet(vec![Record::Progress(progress)])),
+        Command::EndGone(number) => match view.numbered(number)? {
+            Some(subscription) if !subscription.state.is_ended() => {
+                Ok(quiet(end(subscription, End::Gone, now)))
+            }
+            Some(_) | None => Ok(quiet(vec![])),
+        },
+    }
+}
+
+fn quiet(records: Vec<Record>) -> Decision {
+    Decision { records, reply: Reply::Done }
+}
+
+fn publish(view: &dyn View, event: Box<Event>) -> Decision {
+    match view.seen(&event.source, &event.id) {
+        Some(offset) => {
+            Decision { records: vec![], reply: Reply::Published { offset, duplicate: true } }
+        }
+        None => {
+            let reply = Reply::Published { offset: view.next_offset(), duplicate: false };
+            Decision { records: vec![Record::Event(*event)], reply }
+        }
+    }
+}
+
+fn decide_put(
+    view: &dyn View,
+    put: Put,
+    now: Timestamp,
+    rules: &Rules,
+) -> Result<Decision, Refusal> {
+    super::subscription::check_id(&put.id)?;
+    put.wish.check()?;
+    let held = view.subscription(&put.id)?;
+    if held.as_ref().is_some_and(|held| !may_touch(&put.actor, held)) {
+        return Err(Refusal::Taken(put.id));
+    }
+    let live = held.as_ref().filter(|held| !held.state.is_ended());
+    match (put.expect, live) {
+        (Expect::Nothing, Some(_)) => return Err(Refusal::Taken(put.id)),
+        (Expect::Version(_), None) => return Err(Refusal::NoSubscription(put.id)),
+        (Expect::Version(version), Some(live)) if version != live.version => {
+            return Err(Refusal::VersionMismatch(live.version));
+        }
+        _ => {}
+    }
+    if held.is_none() && view.subscription_count() >= rules.subscriptions_max {
+        return Err(Refusal::Full(rules.subscriptions_max));
+    }
+    let created = live.is_none();
+    let subscription = Subscription {
+        number: live.map_or_else(|| view.next_number(), |live| live.number),
+        version: held.as_ref().map_or(1, |held| held.version + 1),
+        owner: live.map_or(put.actor.owner, |live| live.owner.clone()),
+        lease: Lease::grant(put.wish.lease, rules.lease, now),
+        state: live.map_or(State::Active, |live| live.state),
+        created_at: live.map_or(now, |live| live.created_at),
+        updated_at: now,
+        id: put.id,
+        wish: put.wish,
+    };
+    let mut records = Vec::new();
+    if let Some(ended) = held.filter(|_| created) {
+        records.push(Record::SubscriptionRemoved { number: ended.number, id: ended.id });
+    }
+    Ok(stored(subscription, created, records))
+}
+
+fn decide_change(
+    view: &dyn View,
+    id: &str,
+    actor: &Actor,
+    change: Change,
+    now: Timestamp,
+    rules: &Rules,
+) -> Result<Decision, Refusal> {
+    let held = view.subscription(id)?.filter(|held| may_touch(actor, held));
+    let mut subscription = held.ok_or_else(|| Refusal::NoSubscription(id.to_owned()))?;
+    if change == Change::Delete {
+        return Ok(delete(subscription, now));
+    }
+    if let State::Ended(end, _) = subscription.state {
+        return Err(Refusal::Ended(end));
+    }
+    if subscription.lease.is_some_and(|lease| lease.is_over(now)) {
+        return Err(Refusal::Ended(End::Expired));
+    }
+    match change {
+        Change::Renew(seconds) => {
+            let before = || subscription.lease.map(|lease| Asked::Seconds(lease.seconds));
+            let asked = seconds.map(Asked::Seconds).or_else(before).unwrap_or(Asked::Forever);
+            subscription.lease = Lease::grant(asked, rules.lease, now);
+        }
+        Change::Pause => subscription.state = State::Paused,
+        Change::Resume => subscription.state = State::Active,
+        Change::Delete => unreachable!("deletion was decided above"),
+    }
+    subscription.version += 1;
+    subscription.updated_at = now;
+    Ok(stored(subscription, false, vec![]))
+}
+
+fn stored(subscription: Subscription, created: bool, mut records: Vec<Record>) -> Decision {
+    let subscription = Box::new(subscription);
+    records.push(Record::Subscription(subscription.clone()));
+    Decision { records, reply: Reply::Subscription { subscription, created } }
+}
+
+fn delete(subscription: Subscription, now: Timestamp) -> Decision {
+    let removed =
+        Record::SubscriptionRemoved { number: subscription.number, id: subscription.id.clone() };
+    let mut records = vec![removed];
+    if !subscription.state.is_ended() {
+        records.push(Record::Event(notice(&subscription, "ended", End::Deleted, now)));
+    }
+    quiet(records)
+}
+
+/// While the wall clock is visibly wrong (earlier than the newest record) nothing expires.
+fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Refusal> {
+    if now < view.newest() {
+        return Ok(quiet(vec![]));
+    }
+    let mut records = Vec::new();
+    for subscription in view.due(now)? {
+        match subscription.state {
+            State::Ended(_, at) if super::lease::after(at, rules.ended_keep) <= now => {
+                let Subscription { number, id, .. } = subscription;
+                records.push(Record::SubscriptionRemoved { number, id });
+            }
+            State::Active | State::Paused
+                if subscription.lease.is_some_and(|lease| lease.is_over(now)) =>
+            {
+                records.extend(end(subscription, End::Expired, now));
+            }
+            State::Ended(..) | State::Active | State::Paused => {}
+        }
+    }
+    Ok(quiet(records))
+}
+
+fn revoke(view: &dyn View, id: String, now: Timestamp) -> Result<Decision, Refusal> {
+    if !view.has_token(&id)? {
+        return Err(Refusal::NoToken(id));
+    }
+    let owned = view.owned_by(&id)?;
+    let mut records = vec![Record::TokenRevoked { id }];
+    for subscription in owned.into_iter().filter(|owned| !owned.state.is_ended()) {
+        records.extend(end(subscription, End::Revoked, now));
+    }
+    Ok(quiet(records))
+}
+
+/// Outcomes of deliveries whose subscription is gone meanwhile are dropped.
+fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Refusal> {
+    let mut records = Vec::with_capacity(settlements.len());
+    for settlement in settlements {
+        match settlement {
+            Settlement::Retry(retry) if view.numbered(retry.subscription)?.is_some() => {
+                records.push(Record::Retry(retry));
+            }
+            Settlement::Done { subscription, offset } if view.numbered(subscription)?.is_some() => {
+                records.push(Record::Settled { subscription, offset });
+            }
+            Settlement::Retry(_) | Settlement::Done { .. } => {}
+            Settlement::Dead { letter, announce } => {
+                let event = announce.then(|| Record::Event(death_notice(&letter)));
+                records.push(Record::DeadLetter(letter));
+                records.extend(event);
+            }
+        }
+    }
+    Ok(quiet(records))
+}
+
+fn may_touch(actor: &Actor, subscription: &Subscription) -> bool {
+    actor.admin || actor.owner == subscription.owner
+}
+
+fn end(mut subscription: Subscription, why: End, now: Timestamp) -> Vec<Record> {
+    subscription.state = State::Ended(why, now);
+    subscription.version += 1;
+    subscription.updated_at = now;
+    let kind = if why == End::Expired { "expired" } else { "ended" };
+    let event = notice(&subscription, kind, why, now);
+    vec![Record::Subscription(Box::new(subscription)), Record::Event(event)]
+}
+
+fn notice(subscription: &Subscription, kind: &str, why: End, now: Timestamp) -> Event {
+    let data = json!({
+        "id": subscription.id,
+        "name": subscription.wish.name,
+        "labels": subscription.wish.labels,
+        "owner": subscription.owner,
+        "reason": why.as_str(),
+        "expires_at": subscription.lease.map(|lease| lease.expires_at.to_string()),
+    });
+    let id = format!("{}-{}-{kind}", subscription.number, subscription.version);
+    hub_event(id, &format!("tidings.subscription.{kind}"), &subscription.id, &data, now)
+}
+
+fn death_notice(letter: &super::delivery::DeadLetter) -> Event {
+    let data = json!({
+        "subscription": letter.subscription_id,
+        "offset": letter.offset,
+        "code": letter.reason.code(),
+        "attempts": letter.attempts.len(),
+    });
+    let id = format!("{}-{}-dead", letter.subscription, letter.offset);
+    hub_event(id, "tidings.delivery.dead", &letter.subscription_id, &data, letter.at)
+}
+
+fn hub_event(
+    id: String,
+    kind: &str,
+    subject: &str,
+    data: &serde_json::Value,
+    now: Timestamp,
+) -> Event {
+    Event {
+        id,
+        source: HUB_SOURCE.to_owned(),
+        kind: kind.to_owned(),
+        subject: Some(subject.to_owned()),
+        time: Some(now.to_string()),
+        datacontenttype: Some("application/json".to_owned()),
+        dataschema: None,
+        extensions: vec![],
+        topic: Topic::of_type(kind).expect("the hub's own types are valid topics"),
+        data: Some(Data { bytes: Bytes::from(data.to_string()), form: Form::Json }),
+        origin: Origin::CloudEvent,
+    }
+}

@@ -1,0 +1,103 @@
+//! Records: everything that must survive, in the words of the domain. How they are written to disk
+//! is the store's business alone.
+
+use super::delivery::{DeadLetter, Retry};
+use super::event::Event;
+use super::grant::Grants;
+use super::subscription::Subscription;
+use super::{Offset, Timestamp};
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// An event was accepted.
+    Event(Event),
+    /// A subscription was created or changed: its whole new state.
+    Subscription(Box<Subscription>),
+    /// A subscription is forgotten.
+    SubscriptionRemoved {
+        /// Its number.
+        number: u32,
+        /// Its id.
+        id: String,
+    },
+    /// A token was created.
+    Token(Token),
+    /// A token was revoked.
+    TokenRevoked {
+        /// Its id.
+        id: String,
+    },
+    /// A delivery failed and waits.
+    Retry(Retry),
+    /// A delivery that waited is done.
+    Settled {
+        /// The subscription's number.
+        subscription: u32,
+        /// The event.
+        offset: Offset,
+    },
+    /// A delivery was given up.
+    DeadLetter(DeadLetter),
+    /// How far delivery has come.
+    Progress(Progress),
+}
+
+/// How far delivery has come. Written in batches, not per delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Every event before this offset was matched against every subscription.
+    pub matched: Offset,
+    /// Lanes that lag and moved: all before the offset is done or has a retry or dead letter.
+    pub lagging: Vec<(u32, Offset)>,
+    /// Lanes that lagged and do no longer: they have nothing left to do before `matched`.
+    pub caught_up: Vec<u32>,
+}
+
+/// Who may do what. The secret itself is never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its id: the first part of the token's text.
+    pub id: String,
+    /// A name for people.
+    pub name: String,
+    /// What its bearer may do.
+    pub grants: Grants,
+    /// SHA-256 of the secret.
+    pub digest: [u8; 32],
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A record at its place in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its place.
+    pub offset: Offset,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What it says.
+    pub record: Record,
+}
+
+impl Entry {
+    /// The event, if the entry is one.
+    pub fn event(&self) -> Option<&Event> {
+        match &self.record {
+            Record::Event(event) => Some(event),
+            Record::Subscription(_)
+            | Record::SubscriptionRemoved { .. }
+            | Record::Token(_)
+            | Record::TokenRevoked { .. }
+            | Record::Retry(_)
+            | Record::Settled { .. }
+            | Record::DeadLetter(_)
+            | Record::Progress(_) => None,
+        }
+    }
+
+    /// Bytes that the entry holds in memory, roughly.
+    pub fn weight(&self) -> usize {
+        self.event().map_or(256, Event::weight)
+    }
+}

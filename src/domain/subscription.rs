@@ -1,0 +1,358 @@
+//! Subscriptions: for events matching a filter, from a position, until a lease ends, deliver in an
+//! encoding, signed, to a sink, under a policy.
+
+use std::collections::BTreeMap;
+
+use url::Url;
+
+use super::filter::Filter;
+use super::lease::{Asked, Lease};
+use super::policy::Policy;
+use super::sign::Secret;
+use super::{Invalid, Offset, Timestamp};
+
+/// Longest id that a client may choose.
+pub const ID_BYTES_MAX: usize = 64;
+
+/// Longest name.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// Most labels, and the longest key and value.
+pub const LABELS_MAX: usize = 32;
+/// Longest label key or value.
+pub const LABEL_BYTES_MAX: usize = 128;
+
+/// Most headers that a sink may add, and their length together.
+pub const HEADERS_MAX: usize = 32;
+/// Longest header value.
+pub const HEADER_BYTES_MAX: usize = 4_096;
+
+/// Longest target URL.
+pub const URL_BYTES_MAX: usize = 2_048;
+
+/// What a subscriber asks for. The hub adds the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wish {
+    /// A name for people.
+    pub name: Option<String>,
+    /// Labels for searching.
+    pub labels: BTreeMap<String, String>,
+    /// Which events.
+    pub filter: Filter,
+    /// To where.
+    pub sink: Sink,
+    /// In which form.
+    pub encoding: Encoding,
+    /// Signed with what.
+    pub signing: Signing,
+    /// For how long.
+    pub lease: Asked,
+    /// From where.
+    pub start: Start,
+    /// Tried how hard.
+    pub policy: Policy,
+}
+
+/// Where deliveries go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    /// An HTTP request for each event.
+    Http {
+        /// The target, with its query.
+        url: Url,
+        /// `POST`, `PUT` or `PATCH`.
+        method: Method,
+        /// Headers to add.
+        headers: BTreeMap<String, String>,
+    },
+}
+
+/// Request methods that deliver events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// POST
+    Post,
+    /// PUT
+    Put,
+    /// PATCH
+    Patch,
+}
+
+impl Method {
+    /// The method as HTTP writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+        }
+    }
+
+    /// Reads the method.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        [Self::Post, Self::Put, Self::Patch]
+            .into_iter()
+            .find(|method| method.as_str() == text)
+            .ok_or_else(|| Invalid::new("", "must be POST, PUT or PATCH"))
+    }
+}
+
+/// In which form an event is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// The CloudEvents JSON format.
+    Structured,
+    /// Data as the body, attributes as `ce-` headers.
+    Binary,
+    /// Data as the body, nothing else.
+    Raw,
+}
+
+impl Encoding {
+    /// The encoding's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Structured => "structured",
+            Self::Binary => "binary",
+            Self::Raw => "raw",
+        }
+    }
+
+    /// Reads the encoding's name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        [Self::Structured, Self::Binary, Self::Raw]
+            .into_iter()
+            .find(|encoding| encoding.as_str() == text)
+            .ok_or_else(|| Invalid::new("", "must be structured, binary or raw"))
+    }
+}
+
+/// How deliveries are signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signing {
+    /// Not at all.
+    None,
+    /// Standard Webhooks, scheme `v1`.
+    StandardWebhooks(Secret),
+}
+
+/// Where a new subscription starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the first event after its creation.
+    Now,
+    /// With the oldest event there is.
+    Earliest,
+    /// With this event.
+    Offset(Offset),
+}
+
+/// A subscription as the hub keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscription {
+    /// Its id, chosen by the client or made by the hub.
+    pub id: String,
+    /// Its number: given once, never reused; what records refer to.
+    pub number: u32,
+    /// Counts changes; the `ETag`.
+    pub version: u64,
+    /// The token that owns it; `None` with `--dev`.
+    pub owner: Option<String>,
+    /// What was asked for.
+    pub wish: Wish,
+    /// The lease that was granted; `None` has no end.
+    pub lease: Option<Lease>,
+    /// Where it stands.
+    pub state: State,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Where a subscription stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Events are delivered.
+    Active,
+    /// Somebody paused it; the cursor waits.
+    Paused,
+    /// It is over since this time and is forgotten after a while.
+    Ended(End, Timestamp),
+}
+
+/// Why a subscription ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its lease was not renewed.
+    Expired,
+    /// Its target answered 410.
+    Gone,
+    /// Its owner's token was revoked.
+    Revoked,
+    /// Somebody deleted it.
+    Deleted,
+}
+
+impl End {
+    /// The reason's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Gone => "gone",
+            Self::Revoked => "revoked",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+impl State {
+    /// The state's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Ended(..) => "ended",
+        }
+    }
+
+    /// Whether it is over.
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Ended(..))
+    }
+}
+
+impl Subscription {
+    /// Whether a delivery may start: active, and the lease not over.
+    pub fn may_deliver(&self, now: Timestamp) -> bool {
+        self.state == State::Active && !self.lease.is_some_and(|lease| lease.is_over(now))
+    }
+}
+
+/// Checks an id that a client chose.
+pub fn check_id(id: &str) -> Result<(), Invalid> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    if id.is_empty() || id.len() > ID_BYTES_MAX || !id.bytes().all(allowed) {
+        let detail =
+            format!("an id is 1 to {ID_BYTES_MAX} characters of A-Z, a-z, 0-9, '-', '_', '.', ':'");
+        return Err(Invalid::new("/id", detail));
+    }
+    Ok(())
+}
+
+impl Wish {
+    /// Checks the bounds of everything that is text. Pointers are those of the JSON form.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+            return Err(Invalid::new("/name", format!("must have at most {NAME_BYTES_MAX} bytes")));
+        }
+        let long = |text: &String| text.is_empty() || text.len() > LABEL_BYTES_MAX;
+        if self.labels.len() > LABELS_MAX
+            || self.labels.iter().any(|(key, value)| long(key) || long(value))
+        {
+            let detail =
+                format!("at most {LABELS_MAX} labels of 1 to {LABEL_BYTES_MAX} bytes each");
+            return Err(Invalid::new("/labels", detail));
+        }
+        let Sink::Http { url, headers, .. } = &self.sink;
+        check_url(url).map_err(|error| error.under("/sink/http/url"))?;
+        check_headers(headers).map_err(|error| error.under("/sink/http/headers"))?;
+        self.policy.check().map_err(|error| error.under("/policy"))
+    }
+}
+
+/// Checks a target's URL: http or https, a host, no user, no fragment.
+pub fn check_url(url: &Url) -> Result<(), Invalid> {
+    let problem = if !matches!(url.scheme(), "http" | "https") {
+        "must start with http:// or https://"
+    } else if url.host().is_none() {
+        "must name a host"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "must not contain a user or password; use a header"
+    } else if url.fragment().is_some() {
+        "must not have a fragment"
+    } else if url.as_str().len() > URL_BYTES_MAX {
+        "is longer than 2048 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(Invalid::new("", problem))
+}
+
+/// Names that a sink's headers may not have: framing, identity, and what the hub itself sets.
+const RESERVED_HEADERS: [&str; 16] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    if headers.len() > HEADERS_MAX {
+        return Err(Invalid::new("", format!("at most {HEADERS_MAX} headers")));
+    }
+    for (name, value) in headers {
+        let at = format!("/{}", super::attribute::escape_pointer(name));
+        let lower = name.to_ascii_lowercase();
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || name.len() > LABEL_BYTES_MAX || !name.bytes().all(token) {
+            return Err(Invalid::new(at, "is not a header name (RFC 9110 section 5.1)"));
+        }
+        let prefixed =
+            ["ce-", "webhook-", "tidings-"].iter().any(|prefix| lower.starts_with(prefix));
+        if prefixed || RESERVED_HEADERS.contains(&lower.as_str()) {
+            return Err(Invalid::new(at, "is set by the hub or by HTTP itself"));
+        }
+        let visible = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte) || byte >= 0x80;
+        if value.len() > HEADER_BYTES_MAX || !value.bytes().all(visible) {
+            return Err(Invalid::new(
+                at,
+                format!("must be at most {HEADER_BYTES_MAX} bytes without control characters"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_url_is_plain_http_or_https() {
+        for good in ["http://a.lan/hook?x=1", "https://[2001:db8::1]:8443/"] {
+            assert!(check_url(&good.parse().expect(good)).is_ok(), "{good}");
+        }
+        for bad in ["ftp://a/", "http://u:p@a/", "http://a/#f", "mailto:x@y"] {
+            assert!(check_url(&bad.parse().expect(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sink_cannot_smuggle_headers() {
+        let check = |name: &str, value: &str, good: bool| {
+            let headers = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            assert_eq!(check_headers(&headers).is_ok(), good, "{name}: {value}");
+        };
+        check("x-site", "ob-7", true);
+        check("Authorization", "Bearer x", true);
+        check("Host", "elsewhere", false);
+        check("content-type", "text/plain", false);
+        check("ce-id", "1", false);
+        check("webhook-id", "1", false);
+        check("x y", "1", false);
+        check("x-split", "a\r\nx-evil: 1", false);
+    }
+}

@@ -1,0 +1,4 @@
+//! Tidings: a change-notification appliance for edge hosts.
+pub mod clock;
+pub mod config;
+pub mod domain;

@@ -2,3 +2,5 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod stop;
+pub mod telemetry;

@@ -1,0 +1,202 @@
+//! Every metric in one documented struct, the verdict on health, and the set-up of log lines.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Telemetry};
+
+/// What came of a delivery's attempt: a bounded set of label values.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    /// `done`, `retry`, `dead`, `ended` or `dropped`.
+    pub outcome: &'static str,
+}
+
+/// The class of an HTTP answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Status {
+    /// `2xx` to `5xx`.
+    pub status: &'static str,
+}
+
+/// Every metric. Names are `tidings_<layer>_<noun>_<unit>`.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Records written to the log.
+    pub store_records: Counter,
+    /// Group commits, each with one `fdatasync`.
+    pub store_commits: Counter,
+    /// Time of one group commit, write and `fdatasync`.
+    pub store_commit_seconds: Histogram,
+    /// Bytes of the log on disk.
+    pub store_log_bytes: Gauge,
+    /// Events accepted and stored.
+    pub flow_events: Counter,
+    /// Events that were stored before, inside the de-duplication window.
+    pub flow_duplicates: Counter,
+    /// Attempts of deliveries by what came of them.
+    pub flow_deliveries: Family<Outcome, Counter>,
+    /// Requests to targets under way.
+    pub flow_in_flight: Gauge,
+    /// Deliveries that wait for a retry.
+    pub flow_retries: Gauge,
+    /// Time of one attempt.
+    pub flow_delivery_seconds: Histogram,
+    /// Subscriptions that are not ended.
+    pub flow_subscriptions: Gauge,
+    /// Open MQTT connections.
+    pub broker_connections: Gauge,
+    /// PUBLISH packets taken from clients.
+    pub broker_messages_in: Counter,
+    /// PUBLISH packets written to clients.
+    pub broker_messages_out: Counter,
+    /// QoS 0 messages that a slow client did not get.
+    pub broker_messages_dropped: Counter,
+    /// MQTT connections refused or cut because of what the client did.
+    pub broker_refusals: Counter,
+    /// HTTP answers by class.
+    pub faces_answers: Family<Status, Counter>,
+    /// Open event streams.
+    pub faces_streams: Gauge,
+    /// What `/readyz` goes by.
+    pub health: Health,
+}
+
+const COMMIT_BUCKETS: [f64; 10] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0];
+const DELIVERY_BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 15.0, 30.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            store_records: Counter::default(),
+            store_commits: Counter::default(),
+            store_commit_seconds: Histogram::new(COMMIT_BUCKETS),
+            store_log_bytes: Gauge::default(),
+            flow_events: Counter::default(),
+            flow_duplicates: Counter::default(),
+            flow_deliveries: Family::default(),
+            flow_in_flight: Gauge::default(),
+            flow_retries: Gauge::default(),
+            flow_delivery_seconds: Histogram::new(DELIVERY_BUCKETS),
+            flow_subscriptions: Gauge::default(),
+            broker_connections: Gauge::default(),
+            broker_messages_in: Counter::default(),
+            broker_messages_out: Counter::default(),
+            broker_messages_dropped: Counter::default(),
+            broker_refusals: Counter::default(),
+            faces_answers: Family::default(),
+            faces_streams: Gauge::default(),
+            health: Health::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics under their public names, for `/metrics`.
+    pub fn registry(&self) -> Registry {
+        let mut all = Registry::with_prefix("tidings");
+        let m = self;
+        all.register("store_records", "Records written to the log", m.store_records.clone());
+        all.register("store_commits", "Group commits, one fdatasync each", m.store_commits.clone());
+        let commit = m.store_commit_seconds.clone();
+        all.register_with_unit("store_commit", "Time of a group commit", Unit::Seconds, commit);
+        let log = m.store_log_bytes.clone();
+        all.register_with_unit("store_log", "Size of the log on disk", Unit::Bytes, log);
+        all.register("flow_events", "Events accepted and stored", m.flow_events.clone());
+        all.register("flow_duplicates", "Events stored before", m.flow_duplicates.clone());
+        let deliveries = m.flow_deliveries.clone();
+        all.register("flow_deliveries", "Delivery attempts by outcome", deliveries);
+        all.register("flow_in_flight", "Requests to targets under way", m.flow_in_flight.clone());
+        all.register("flow_retries", "Deliveries waiting for a retry", m.flow_retries.clone());
+        let delivery = m.flow_delivery_seconds.clone();
+        all.register_with_unit("flow_delivery", "Time of an attempt", Unit::Seconds, delivery);
+        let live = m.flow_subscriptions.clone();
+        all.register("flow_subscriptions", "Subscriptions that are not ended", live);
+        all.register("broker_connections", "Open MQTT connections", m.broker_connections.clone());
+        all.register("broker_messages_in", "PUBLISH from clients", m.broker_messages_in.clone());
+        all.register("broker_messages_out", "PUBLISH to clients", m.broker_messages_out.clone());
+        let dropped = m.broker_messages_dropped.clone();
+        all.register("broker_messages_dropped", "QoS 0 messages a slow client missed", dropped);
+        all.register(
+            "broker_refusals",
+            "MQTT connections refused or cut",
+            m.broker_refusals.clone(),
+        );
+        all.register("faces_answers", "HTTP answers by class", m.faces_answers.clone());
+        all.register("faces_streams", "Open event streams", m.faces_streams.clone());
+        all
+    }
+
+    /// Counts one attempt of a delivery.
+    pub fn count_delivery(&self, outcome: &'static str) {
+        self.flow_deliveries.get_or_create(&Outcome { outcome }).inc();
+    }
+}
+
+/// Whether the hub can do its work.
+#[derive(Debug, Default)]
+pub struct Health {
+    started: AtomicBool,
+    draining: AtomicBool,
+    store_failed: AtomicBool,
+    wall_clock_behind: AtomicI64,
+}
+
+impl Health {
+    /// All listeners are bound and the store is open.
+    pub fn set_started(&self) {
+        self.started.store(true, Ordering::Relaxed);
+    }
+
+    /// A stop was asked for.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The store refuses to write, or does again.
+    pub fn set_store_failed(&self, failed: bool) {
+        self.store_failed.store(failed, Ordering::Relaxed);
+    }
+
+    /// How many seconds the wall clock lies behind the newest record.
+    pub fn set_wall_clock_behind(&self, seconds: i64) {
+        self.wall_clock_behind.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Seconds by which the wall clock lies behind the newest record.
+    pub fn wall_clock_behind(&self) -> i64 {
+        self.wall_clock_behind.load(Ordering::Relaxed)
+    }
+
+    /// `Ok` if requests should be sent here, else why not.
+    pub fn verdict(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            Err("stopping")
+        } else if !self.started.load(Ordering::Relaxed) {
+            Err("starting")
+        } else if self.store_failed.load(Ordering::Relaxed) {
+            Err("the store cannot write")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Starts writing log lines to standard error.
+pub fn start_logging(config: &Telemetry) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log_level)
+        .map_err(|error| format!("telemetry.log_level: {error}"))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log_format {
+        LogFormat::Text => lines.with_target(false).try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}

@@ -47,3 +47,9 @@ pub fn sortable_id() -> uuid::Uuid {
     let millis = u64::try_from(now().as_millisecond()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid()
 }
+
+/// The kernel's id of this boot. It changes with a power cut and not with a crash of a process.
+pub fn boot_id() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.map(|id| id.trim().to_owned()).unwrap_or_default()
+}

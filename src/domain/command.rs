@@ -184,8 +184,9 @@ pub trait View {
     fn subscription_count(&self) -> usize;
     /// What a token owns.
     fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal>;
-    /// Subscriptions that something is due for at a time, a bounded number of them.
-    fn due(&self, now: Timestamp) -> Result<Vec<Subscription>, Refusal>;
+    /// A bounded number of subscriptions whose lease is over at `now`, or that ended at or before
+    /// `ended_before`.
+    fn due(&self, now: Timestamp, ended_before: Timestamp) -> Result<Vec<Subscription>, Refusal>;
     /// Whether there is such a token.
     fn has_token(&self, id: &str) -> Result<bool, Refusal>;
     /// Where an event with this source and id was stored, if inside the window.

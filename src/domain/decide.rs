@@ -158,9 +158,10 @@ fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Ref
         return Ok(quiet(vec![]));
     }
     let mut records = Vec::new();
-    for subscription in view.due(now)? {
+    let ended_before = now.checked_sub(rules.ended_keep).unwrap_or(Timestamp::MIN);
+    for subscription in view.due(now, ended_before)? {
         match subscription.state {
-            State::Ended(_, at) if super::lease::after(at, rules.ended_keep) <= now => {
+            State::Ended(_, at) if at <= ended_before => {
                 let Subscription { number, id, .. } = subscription;
                 records.push(Record::SubscriptionRemoved { number, id });
             }

@@ -1,0 +1,200 @@
+//! Version 1 of the records of delivery and of tokens. Frozen: never changed, only followed by a
+//! version 2.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, malformed, millis, time};
+use crate::domain::delivery::{self, Outcome, Reason};
+use crate::domain::grant::{Grant, Grants};
+use crate::domain::record;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Token {
+    id: String,
+    name: String,
+    grants: Vec<String>,
+    digest: [u8; 32],
+    created_at: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Retry {
+    subscription: u32,
+    offset: u64,
+    due: i64,
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct DeadLetter {
+    subscription: u32,
+    subscription_id: String,
+    offset: u64,
+    at: i64,
+    reason: u8,
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Progress {
+    matched: u64,
+    lagging: Vec<(u32, u64)>,
+    caught_up: Vec<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Attempt {
+    at: i64,
+    took_ms: u64,
+    outcome: AttemptOutcome,
+}
+
+#[derive(Serialize, Deserialize)]
+enum AttemptOutcome {
+    Answered(u16, Option<u64>),
+    Failed(String),
+    Refused(String),
+}
+
+impl From<&record::Token> for Token {
+    fn from(token: &record::Token) -> Self {
+        Self {
+            id: token.id.clone(),
+            name: token.name.clone(),
+            grants: token.grants.0.iter().map(Grant::to_string).collect(),
+            digest: token.digest,
+            created_at: token.created_at.as_millisecond(),
+        }
+    }
+}
+
+impl TryFrom<Token> for record::Token {
+    type Error = Error;
+
+    fn try_from(held: Token) -> Result<Self, Error> {
+        let grants: Result<Vec<Grant>, Error> =
+            held.grants.iter().map(|text| Ok(Grant::parse(text)?)).collect();
+        Ok(Self {
+            id: held.id,
+            name: held.name,
+            grants: Grants(grants?),
+            digest: held.digest,
+            created_at: time(held.created_at)?,
+        })
+    }
+}
+
+impl From<&delivery::Retry> for Retry {
+    fn from(retry: &delivery::Retry) -> Self {
+        Self {
+            subscription: retry.subscription,
+            offset: retry.offset,
+            due: retry.due.as_millisecond(),
+            attempts: retry.attempts.iter().map(Attempt::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<Retry> for delivery::Retry {
+    type Error = Error;
+
+    fn try_from(held: Retry) -> Result<Self, Error> {
+        Ok(Self {
+            subscription: held.subscription,
+            offset: held.offset,
+            due: time(held.due)?,
+            attempts: attempts(held.attempts)?,
+        })
+    }
+}
+
+impl From<&delivery::DeadLetter> for DeadLetter {
+    fn from(letter: &delivery::DeadLetter) -> Self {
+        Self {
+            subscription: letter.subscription,
+            subscription_id: letter.subscription_id.clone(),
+            offset: letter.offset,
+            at: letter.at.as_millisecond(),
+            reason: match letter.reason {
+                Reason::Exhausted => 0,
+                Reason::Permanent => 1,
+                Reason::Address => 2,
+                Reason::Age => 3,
+            },
+            attempts: letter.attempts.iter().map(Attempt::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<DeadLetter> for delivery::DeadLetter {
+    type Error = Error;
+
+    fn try_from(held: DeadLetter) -> Result<Self, Error> {
+        Ok(Self {
+            subscription: held.subscription,
+            subscription_id: held.subscription_id,
+            offset: held.offset,
+            at: time(held.at)?,
+            reason: match held.reason {
+                0 => Reason::Exhausted,
+                1 => Reason::Permanent,
+                2 => Reason::Address,
+                3 => Reason::Age,
+                other => return Err(malformed(format!("reason {other}"))),
+            },
+            attempts: attempts(held.attempts)?,
+        })
+    }
+}
+
+impl From<&record::Progress> for Progress {
+    fn from(progress: &record::Progress) -> Self {
+        Self {
+            matched: progress.matched,
+            lagging: progress.lagging.clone(),
+            caught_up: progress.caught_up.clone(),
+        }
+    }
+}
+
+impl From<Progress> for record::Progress {
+    fn from(held: Progress) -> Self {
+        Self { matched: held.matched, lagging: held.lagging, caught_up: held.caught_up }
+    }
+}
+
+impl From<&delivery::Attempt> for Attempt {
+    fn from(attempt: &delivery::Attempt) -> Self {
+        Self {
+            at: attempt.at.as_millisecond(),
+            took_ms: millis(attempt.took),
+            outcome: match &attempt.outcome {
+                Outcome::Answered { status, retry_after } => {
+                    AttemptOutcome::Answered(*status, retry_after.map(millis))
+                }
+                Outcome::Failed(why) => AttemptOutcome::Failed(why.clone()),
+                Outcome::Refused(why) => AttemptOutcome::Refused(why.clone()),
+            },
+        }
+    }
+}
+
+fn attempts(held: Vec<Attempt>) -> Result<Vec<delivery::Attempt>, Error> {
+    let one = |attempt: Attempt| {
+        Ok(delivery::Attempt {
+            at: time(attempt.at)?,
+            took: Duration::from_millis(attempt.took_ms),
+            outcome: match attempt.outcome {
+                AttemptOutcome::Answered(status, retry_after) => Outcome::Answered {
+                    status,
+                    retry_after: retry_after.map(Duration::from_millis),
+                },
+                AttemptOutcome::Failed(why) => Outcome::Failed(why),
+                AttemptOutcome::Refused(why) => Outcome::Refused(why),
+            },
+        })
+    };
+    held.into_iter().map(one).collect()
+}

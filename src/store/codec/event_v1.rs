@@ -1,0 +1,140 @@
+//! Version 1 of the event record. Frozen: never changed, only followed by a version 2.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::domain::attribute::Value;
+use crate::domain::event::{self, Form, Message, Origin};
+use crate::domain::topic::Topic;
+
+/// An event's attributes. Its data follows as the bytes that came in.
+#[derive(Serialize, Deserialize)]
+struct Event {
+    id: String,
+    source: String,
+    kind: String,
+    subject: Option<String>,
+    time: Option<String>,
+    datacontenttype: Option<String>,
+    dataschema: Option<String>,
+    extensions: Vec<(String, Extension)>,
+    topic: String,
+    data: Option<DataForm>,
+    message: Option<MqttMessage>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Extension {
+    Boolean(bool),
+    Integer(i32),
+    String(String),
+}
+
+#[derive(Serialize, Deserialize)]
+enum DataForm {
+    Json,
+    Text,
+    Binary,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MqttMessage {
+    qos: u8,
+    utf8: bool,
+    response_topic: Option<String>,
+    correlation_data: Option<Vec<u8>>,
+    user_properties: Vec<(String, String)>,
+}
+
+pub(super) fn write_event(event: &event::Event, out: &mut Vec<u8>) {
+    let header = Event::from(event);
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    super::body(super::EVENT, &header, out);
+    let length = u32::try_from(out.len() - start - 4).expect("attributes are bounded at ingest");
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    if let Some(data) = &event.data {
+        out.extend_from_slice(&data.bytes);
+    }
+}
+
+pub(super) fn read_event(body: &[u8]) -> Result<event::Event, Error> {
+    let malformed = || Error::Malformed("an event ends too early".to_owned());
+    let (length, rest) = body.split_first_chunk::<4>().ok_or_else(malformed)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| malformed())?;
+    let (header, data) = rest.split_at_checked(length).ok_or_else(malformed)?;
+    let held: Event = super::read(header)?;
+    let bytes = |form| event::Data { bytes: Bytes::copy_from_slice(data), form };
+    let value = |value| match value {
+        Extension::Boolean(flag) => Value::Boolean(flag),
+        Extension::Integer(number) => Value::Integer(number),
+        Extension::String(text) => Value::String(text),
+    };
+    Ok(event::Event {
+        id: held.id,
+        source: held.source,
+        kind: held.kind,
+        subject: held.subject,
+        time: held.time,
+        datacontenttype: held.datacontenttype,
+        dataschema: held.dataschema,
+        extensions: held.extensions.into_iter().map(|(name, held)| (name, value(held))).collect(),
+        topic: Topic::parse(&held.topic)?,
+        data: held.data.map(|form| match form {
+            DataForm::Json => bytes(Form::Json),
+            DataForm::Text => bytes(Form::Text),
+            DataForm::Binary => bytes(Form::Binary),
+        }),
+        origin: held.message.map_or(Origin::CloudEvent, |message| {
+            Origin::Raw(Message {
+                qos: message.qos,
+                utf8: message.utf8,
+                response_topic: message.response_topic,
+                correlation_data: message.correlation_data.map(Bytes::from),
+                user_properties: message.user_properties,
+            })
+        }),
+    })
+}
+
+impl From<&event::Event> for Event {
+    fn from(event: &event::Event) -> Self {
+        let value = |value: &Value| match value {
+            Value::Boolean(flag) => Extension::Boolean(*flag),
+            Value::Integer(number) => Extension::Integer(*number),
+            Value::String(text) => Extension::String(text.clone()),
+        };
+        let message = match &event.origin {
+            Origin::CloudEvent => None,
+            Origin::Raw(message) => Some(MqttMessage {
+                qos: message.qos,
+                utf8: message.utf8,
+                response_topic: message.response_topic.clone(),
+                correlation_data: message.correlation_data.as_ref().map(|data| data.to_vec()),
+                user_properties: message.user_properties.clone(),
+            }),
+        };
+        Self {
+            id: event.id.clone(),
+            source: event.source.clone(),
+            kind: event.kind.clone(),
+            subject: event.subject.clone(),
+            time: event.time.clone(),
+            datacontenttype: event.datacontenttype.clone(),
+            dataschema: event.dataschema.clone(),
+            extensions: event
+                .extensions
+                .iter()
+                .map(|(name, held)| (name.clone(), value(held)))
+                .collect(),
+            topic: event.topic.as_str().to_owned(),
+            data: event.data.as_ref().map(|data| match data.form {
+                Form::Json => DataForm::Json,
+                Form::Text => DataForm::Text,
+                Form::Binary => DataForm::Binary,
+            }),
+            message,
+        }
+    }
+}

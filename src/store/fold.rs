@@ -1,0 +1,260 @@
+//! The fold: what each record does to the tables. Replaying the log from nothing and applying as
+//! records are written lead to the same rows.
+
+use super::Error;
+use super::codec::to_bytes;
+use super::key::{self, Key, Table};
+use super::staged::Staged;
+use crate::domain::record::{Progress, Record};
+use crate::domain::subscription::{Start, State, Subscription};
+use crate::domain::{Offset, Timestamp};
+
+/// Most retries of one subscription that its removal takes away at once; far above the bound that
+/// lanes keep.
+const RETRIES_SCAN_MAX: usize = 1 << 20;
+
+/// Applies the record at an offset.
+pub(crate) fn apply(
+    staged: &mut Staged<'_>,
+    offset: Offset,
+    at: Timestamp,
+    record: &Record,
+) -> Result<(), Error> {
+    match record {
+        Record::Event(_) => {}
+        Record::Subscription(held) => put_subscription(staged, offset, held)?,
+        Record::SubscriptionRemoved { number, id } => remove_subscription(staged, *number, id)?,
+        Record::Token(token) => {
+            let key = Key::of(Table::Token).text(&token.id);
+            staged.put(Table::Token, key, to_bytes(record))?;
+        }
+        Record::TokenRevoked { id } => {
+            staged.remove(Table::Token, Key::of(Table::Token).text(id))?;
+        }
+        Record::Retry(retry) => {
+            let key = Key::of(Table::Retry).number(retry.subscription).offset(retry.offset);
+            staged.put(Table::Retry, key, to_bytes(record))?;
+        }
+        Record::Settled { subscription, offset } => {
+            let key = Key::of(Table::Retry).number(*subscription).offset(*offset);
+            staged.remove(Table::Retry, key)?;
+        }
+        Record::DeadLetter(letter) => {
+            let retry = Key::of(Table::Retry).number(letter.subscription).offset(letter.offset);
+            staged.remove(Table::Retry, retry)?;
+            let key = Key::of(Table::DeadLetter).time(letter.at);
+            let key = key.number(letter.subscription).offset(letter.offset);
+            staged.put(Table::DeadLetter, key, to_bytes(record))?;
+        }
+        Record::Progress(progress) => put_progress(staged, progress)?,
+    }
+    staged.advance(record, at);
+    Ok(())
+}
+
+/// A new subscription gets a cursor: it must not be given what was before it, and where it asks for
+/// what was before it, a crash must not forget that.
+fn put_subscription(
+    staged: &mut Staged<'_>,
+    offset: Offset,
+    held: &Subscription,
+) -> Result<(), Error> {
+    let number_key = Key::of(Table::Number).number(held.number);
+    match staged.by_number(held.number)? {
+        Some(before) => remove_dues(staged, &before)?,
+        None => {
+            let cursor = match held.wish.start {
+                Start::Now => offset + 1,
+                Start::Earliest => 0,
+                Start::Offset(from) => from,
+            };
+            let key = Key::of(Table::Cursor).number(held.number);
+            staged.put(Table::Cursor, key, key::number_row(cursor))?;
+            staged.use_number(held.number);
+        }
+    }
+    staged.put(Table::Number, number_key, held.id.clone().into_bytes())?;
+    let row = to_bytes(&Record::Subscription(Box::new(held.clone())));
+    staged.put(Table::Subscription, Key::of(Table::Subscription).text(&held.id), row)?;
+    for (table, key) in dues(held) {
+        staged.put(table, key, Vec::new())?;
+    }
+    match held.state.is_ended() {
+        true => forget_delivery(staged, held.number),
+        false => Ok(()),
+    }
+}
+
+fn remove_subscription(staged: &mut Staged<'_>, number: u32, id: &str) -> Result<(), Error> {
+    if let Some(before) = staged.by_number(number)? {
+        remove_dues(staged, &before)?;
+    }
+    staged.remove(Table::Subscription, Key::of(Table::Subscription).text(id))?;
+    staged.remove(Table::Number, Key::of(Table::Number).number(number))?;
+    forget_delivery(staged, number)
+}
+
+fn forget_delivery(staged: &mut Staged<'_>, number: u32) -> Result<(), Error> {
+    staged.remove(Table::Cursor, Key::of(Table::Cursor).number(number))?;
+    let prefix = Key::of(Table::Retry).number(number);
+    for (key, _) in staged.scan(prefix.clone(), &prefix.end(), RETRIES_SCAN_MAX)? {
+        staged.remove(Table::Retry, Key(key))?;
+    }
+    Ok(())
+}
+
+fn remove_dues(staged: &mut Staged<'_>, held: &Subscription) -> Result<(), Error> {
+    for (table, key) in dues(held) {
+        staged.remove(table, key)?;
+    }
+    Ok(())
+}
+
+/// The rows of the indexes that a subscription stands in.
+fn dues(held: &Subscription) -> Vec<(Table, Key)> {
+    let mut keys = Vec::with_capacity(2);
+    match (held.state, held.lease) {
+        (State::Ended(_, at), _) => {
+            keys.push((Table::Ended, Key::of(Table::Ended).time(at).number(held.number)));
+        }
+        (State::Active | State::Paused, Some(lease)) => {
+            let key = Key::of(Table::Lease).time(lease.expires_at).number(held.number);
+            keys.push((Table::Lease, key));
+        }
+        (State::Active | State::Paused, None) => {}
+    }
+    if let Some(owner) = &held.owner {
+        let key = Key::of(Table::Owner).text(owner).zero().number(held.number);
+        keys.push((Table::Owner, key));
+    }
+    keys
+}
+
+fn put_progress(staged: &mut Staged<'_>, progress: &Progress) -> Result<(), Error> {
+    for (number, cursor) in &progress.lagging {
+        let known = staged.get(&Key::of(Table::Number).number(*number))?.is_some();
+        if known {
+            let key = Key::of(Table::Cursor).number(*number);
+            staged.put(Table::Cursor, key, key::number_row(*cursor))?;
+        }
+    }
+    for number in &progress.caught_up {
+        staged.remove(Table::Cursor, Key::of(Table::Cursor).number(*number))?;
+    }
+    staged.put(Table::Meta, key::meta(key::MATCHED), key::number_row(progress.matched))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::super::staged::Totals;
+    use super::super::tables::{Memory, Rows, Tables};
+    use super::super::window::Window;
+    use super::*;
+    use crate::domain::filter::Filter;
+    use crate::domain::lease::{Asked, Lease};
+    use crate::domain::policy::Policy;
+    use crate::domain::subscription::{Encoding, End, Method, Signing, Sink, Wish};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("small")
+    }
+
+    fn subscription(number: u32, state: State, expires: i64) -> Record {
+        let wish = Wish {
+            name: None,
+            labels: BTreeMap::new(),
+            filter: Filter::parse(&json!({"topic": "a"})).expect("valid"),
+            sink: Sink::Http {
+                url: "http://a.lan/".parse().expect("valid"),
+                method: Method::Post,
+                headers: BTreeMap::new(),
+            },
+            encoding: Encoding::Raw,
+            signing: Signing::None,
+            lease: Asked::Seconds(60),
+            start: Start::Earliest,
+            policy: Policy::default(),
+        };
+        Record::Subscription(Box::new(Subscription {
+            id: format!("s{number}"),
+            number,
+            version: 1,
+            owner: Some("t".to_owned()),
+            wish,
+            lease: Some(Lease { seconds: 60, expires_at: at(expires) }),
+            state,
+            created_at: at(0),
+            updated_at: at(0),
+        }))
+    }
+
+    fn history() -> Vec<Record> {
+        let retry = |offset, due| {
+            let attempts = vec![];
+            Record::Retry(crate::domain::delivery::Retry {
+                subscription: 0,
+                offset,
+                due: at(due),
+                attempts,
+            })
+        };
+        let progress = |matched, lagging, caught_up| {
+            Record::Progress(Progress { matched, lagging, caught_up })
+        };
+        vec![
+            subscription(0, State::Active, 60),
+            subscription(1, State::Active, 60),
+            retry(0, 5),
+            retry(0, 9),
+            retry(1, 9),
+            Record::Settled { subscription: 0, offset: 0 },
+            progress(4, vec![(0, 3)], vec![1]),
+            subscription(0, State::Paused, 120),
+            progress(6, vec![(9, 1)], vec![]),
+            subscription(1, State::Ended(End::Expired, at(60)), 60),
+            Record::SubscriptionRemoved { number: 0, id: "s0".to_owned() },
+        ]
+    }
+
+    fn rows_after(groups: usize) -> (Rows, Totals) {
+        let (tables, window) = (Memory::default(), Window::new(0));
+        let mut totals = Totals::default();
+        let mut offset = 0;
+        for group in history().chunks(groups) {
+            let mut staged = Staged::new(&tables, &window, totals.clone(), offset, at(0));
+            for record in group {
+                apply(&mut staged, offset, at(0), record).expect("applies");
+                offset += 1;
+            }
+            let outcome = staged.finish();
+            tables.apply(&outcome.writes).expect("in memory");
+            totals = outcome.totals;
+        }
+        let all = tables.scan(&Key(vec![0]), &Key(vec![u8::MAX]), usize::MAX, false);
+        (all.expect("in memory"), totals)
+    }
+
+    #[test]
+    fn the_fold_is_the_same_however_records_are_grouped() {
+        let one_by_one = rows_after(1);
+        for groups in 2..12 {
+            assert_eq!(rows_after(groups), one_by_one, "groups of {groups}");
+        }
+    }
+
+    #[test]
+    fn a_removed_subscription_leaves_no_rows_and_counts_are_true() {
+        let (rows, totals) = rows_after(1);
+        for (table, noted) in key::COUNTED.iter().zip(totals.rows) {
+            let held = rows.iter().filter(|(key, _)| key.first() == Some(&table.byte())).count();
+            assert_eq!(held as u64, noted, "{table:?}");
+        }
+        let left = |table: Table| rows.iter().any(|(key, _)| key[0] == table.byte());
+        assert!(!left(Table::Retry) && !left(Table::Cursor) && !left(Table::Lease));
+        assert!(left(Table::Ended), "the ended one can still be looked at");
+    }
+}

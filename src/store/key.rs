@@ -1,0 +1,157 @@
+//! Keys of the tables. One tree; the first byte says which table. Integers are big-endian, so that
+//! ranges are time or number order.
+
+use crate::domain::{Offset, Timestamp};
+
+/// A table, by the first byte of its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Table {
+    /// id -> subscription
+    Subscription = b'S',
+    /// number -> id of the subscription
+    Number = b'N',
+    /// lease end, number -> (nothing)
+    Lease = b'L',
+    /// time of the end, number -> (nothing)
+    Ended = b'E',
+    /// owner, 0, number -> (nothing)
+    Owner = b'O',
+    /// number -> next offset, for lanes that lag
+    Cursor = b'C',
+    /// number, offset -> retry
+    Retry = b'R',
+    /// time, number, offset -> dead letter
+    DeadLetter = b'D',
+    /// id -> token
+    Token = b'T',
+    /// name -> number
+    Meta = b'M',
+}
+
+/// Tables whose rows are counted and compared when the tables are opened.
+pub(crate) const COUNTED: [Table; 9] = [
+    Table::Subscription,
+    Table::Number,
+    Table::Lease,
+    Table::Ended,
+    Table::Owner,
+    Table::Cursor,
+    Table::Retry,
+    Table::DeadLetter,
+    Table::Token,
+];
+
+/// Records up to here are folded into the tables.
+pub(crate) const APPLIED: &str = "applied";
+/// The number that the next subscription gets.
+pub(crate) const NEXT_NUMBER: &str = "next_number";
+/// Every event before this offset was matched.
+pub(crate) const MATCHED: &str = "matched";
+/// Version of the tables' layout; another one is rebuilt.
+pub(crate) const SCHEMA: &str = "schema";
+
+/// A key, built piece by piece.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key(pub(crate) Vec<u8>);
+
+impl Key {
+    /// The beginning of all keys of a table.
+    pub(crate) fn of(table: Table) -> Self {
+        Self(vec![table.byte()])
+    }
+
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    pub(crate) fn zero(mut self) -> Self {
+        self.0.push(0);
+        self
+    }
+
+    pub(crate) fn number(mut self, number: u32) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn offset(mut self, offset: Offset) -> Self {
+        self.0.extend_from_slice(&offset.to_be_bytes());
+        self
+    }
+
+    /// Milliseconds, shifted so that times before 1970 sort first.
+    pub(crate) fn time(self, time: Timestamp) -> Self {
+        let millis = time.as_millisecond();
+        self.offset(u64::from_be_bytes(millis.to_be_bytes()) ^ (1 << 63))
+    }
+
+    /// The first key after all that begin with this one.
+    pub(crate) fn end(mut self) -> Self {
+        while let Some(last) = self.0.pop() {
+            if last < u8::MAX {
+                self.0.push(last + 1);
+                break;
+            }
+        }
+        self
+    }
+}
+
+impl Table {
+    /// The first byte of the table's keys.
+    pub(crate) fn byte(self) -> u8 {
+        self as u8
+    }
+}
+
+/// The number at the end of a key.
+pub(crate) fn trailing_number(key: &[u8]) -> Option<u32> {
+    key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// A row that holds one number.
+pub(crate) fn number_row(number: u64) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
+}
+
+/// Reads a row that holds one number.
+pub(crate) fn read_number(row: &[u8]) -> Option<u64> {
+    row.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The key of a number kept in the table `Meta`.
+pub(crate) fn meta(name: &str) -> Key {
+    Key::of(Table::Meta).text(name)
+}
+
+/// The key of a table's row count.
+pub(crate) fn rows(table: Table) -> Key {
+    meta("rows/").text(&char::from(table.byte()).to_string())
+}
+
+/// The time in a key that begins with the table and a time.
+pub(crate) fn leading_time(key: &[u8]) -> Option<Timestamp> {
+    let bytes: [u8; 8] = key.get(1..9)?.try_into().ok()?;
+    let millis = u64::from_be_bytes(bytes) ^ (1 << 63);
+    Timestamp::from_millisecond(i64::from_be_bytes(millis.to_be_bytes())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_as_what_they_say() {
+        let at = |millis| Timestamp::from_millisecond(millis).expect("in range");
+        let key = |millis| Key::of(Table::Lease).time(at(millis)).number(1);
+        assert!(key(-5) < key(-1) && key(-1) < key(0) && key(0) < key(1) && key(255) < key(256));
+        assert_eq!(leading_time(&key(-5).0), Some(at(-5)));
+        assert_eq!(trailing_number(&key(9).0), Some(1));
+        let prefix = Key::of(Table::Retry).number(7);
+        let row = prefix.clone().offset(u64::MAX);
+        assert!(prefix < row && row < prefix.end());
+        assert_eq!(Key(vec![1, 255, 255]).end(), Key(vec![2]));
+    }
+}

@@ -1,0 +1,76 @@
+//! Layer 1: all files and bytes on disk. Blocking inside, async handles outside.
+//!
+//! The log is the truth; the tables are a fold over it and can be thrown away. Never here: a
+//! decision (those are `domain`'s), a socket, an acknowledgement before the `fdatasync` returned.
+
+mod codec;
+mod fold;
+mod frame;
+mod key;
+mod lock;
+mod log;
+mod open;
+mod reader;
+mod segment;
+mod sled_tables;
+mod staged;
+mod tables;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod window;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+pub use lock::Lock;
+pub use open::{Store, open};
+pub use reader::{Counts, DeadLetterKey, Reader, Resume};
+pub use writer::{Answer, Failure, Pending, Submit, Writer};
+
+/// What went wrong, and so what the caller can do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The disk is full: nothing was written, try again when there is room.
+    #[error("the disk is full: {0}")]
+    Full(String),
+    /// Reading or writing failed: nothing was written.
+    #[error("{0}")]
+    Io(String),
+    /// The writer cannot go on: the process has to stop and start anew.
+    #[error("the store cannot go on: {0}")]
+    Fatal(String),
+    /// A part of the log that was once on disk is not what was written.
+    #[error("{} is damaged at byte {position}; the store does not open over a hole", path.display())]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+    },
+    /// Written by a newer release.
+    #[error("{0}")]
+    Newer(String),
+    /// Another process holds the data directory.
+    #[error("the data directory is in use by {0}")]
+    Locked(String),
+    /// The tables cannot be used; they are rebuilt from the log.
+    #[error("the tables are broken: {0}")]
+    Tables(String),
+    /// Too many commands wait for the writer.
+    #[error("too many commands wait for the writer")]
+    Busy,
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Error {
+    fn io(path: &Path, error: &std::io::Error) -> Self {
+        let text = format!("{}: {error}", path.display());
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full(text),
+            _ => Self::Io(text),
+        }
+    }
+}

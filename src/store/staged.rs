@@ -1,0 +1,223 @@
+//! The state as it will be once the group under way is on disk: the tables, and over them what the
+//! group's earlier commands wrote. Thrown away whole if the group cannot be written.
+
+use std::collections::HashMap;
+
+use super::Error;
+use super::codec;
+use super::key::{self, COUNTED, Key, Table};
+use super::tables::{Batch, Rows, Tables};
+use super::window::Window;
+use crate::domain::command::{Refusal, View};
+use crate::domain::record::{Record, Token};
+use crate::domain::subscription::Subscription;
+use crate::domain::{Offset, Timestamp};
+
+/// Most due or owned subscriptions that one command ends.
+const DUE_MAX: usize = 256;
+
+/// Row counts of the counted tables, and what else is small enough to be kept at hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) rows: [u64; COUNTED.len()],
+    pub(crate) next_number: u32,
+}
+
+/// The tables with a group's writes over them.
+pub(crate) struct Staged<'a> {
+    tables: &'a dyn Tables,
+    window: &'a Window,
+    seen: HashMap<(String, String), Offset>,
+    writes: Batch,
+    totals: Totals,
+    next: Offset,
+    newest: Timestamp,
+}
+
+/// What a group leaves behind once it is on disk.
+pub(crate) struct Outcome {
+    pub(crate) writes: Batch,
+    pub(crate) totals: Totals,
+}
+
+impl<'a> Staged<'a> {
+    pub(crate) fn new(
+        tables: &'a dyn Tables,
+        window: &'a Window,
+        totals: Totals,
+        next: Offset,
+        newest: Timestamp,
+    ) -> Self {
+        Self { tables, window, seen: HashMap::new(), writes: Batch::new(), totals, next, newest }
+    }
+
+    /// Counts a record in: it has the next offset.
+    pub(crate) fn advance(&mut self, record: &Record, at: Timestamp) {
+        if let Record::Event(event) = record {
+            self.seen.insert((event.source.clone(), event.id.clone()), self.next);
+        }
+        self.next += 1;
+        self.newest = at;
+    }
+
+    /// The group's writes, row counts among them.
+    pub(crate) fn finish(mut self) -> Outcome {
+        if !self.writes.is_empty() {
+            for (table, rows) in COUNTED.iter().zip(self.totals.rows) {
+                self.writes.insert(key::rows(*table).0, Some(key::number_row(rows)));
+            }
+            let next_number = u64::from(self.totals.next_number);
+            self.writes.insert(key::meta(key::NEXT_NUMBER).0, Some(key::number_row(next_number)));
+        }
+        Outcome { writes: self.writes, totals: self.totals }
+    }
+
+    /// One row.
+    pub(crate) fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
+        match self.writes.get(&key.0) {
+            Some(row) => Ok(row.clone()),
+            None => self.tables.get(key),
+        }
+    }
+
+    /// Writes a row.
+    pub(crate) fn put(&mut self, table: Table, key: Key, row: Vec<u8>) -> Result<(), Error> {
+        if let Some(slot) = counter(table)
+            && self.get(&key)?.is_none()
+        {
+            self.totals.rows[slot] += 1;
+        }
+        self.writes.insert(key.0, Some(row));
+        Ok(())
+    }
+
+    /// Removes a row.
+    pub(crate) fn remove(&mut self, table: Table, key: Key) -> Result<(), Error> {
+        if let Some(slot) = counter(table)
+            && self.get(&key)?.is_some()
+        {
+            self.totals.rows[slot] -= 1;
+        }
+        self.writes.insert(key.0, None);
+        Ok(())
+    }
+
+    /// Rows whose keys begin with a prefix, at most `max`.
+    pub(crate) fn scan(&self, from: Key, to: &Key, max: usize) -> Result<Rows, Error> {
+        let over: Vec<_> = self.writes.range(from.0.clone()..to.0.clone()).collect();
+        let held = self.tables.scan(&from, to, max + over.len(), false)?;
+        let mut merged: std::collections::BTreeMap<Vec<u8>, Vec<u8>> = held.into_iter().collect();
+        for (key, row) in over {
+            match row {
+                Some(row) => merged.insert(key.clone(), row.clone()),
+                None => merged.remove(key),
+            };
+        }
+        Ok(merged.into_iter().take(max).collect())
+    }
+
+    /// Takes note of a number that is given.
+    pub(crate) fn use_number(&mut self, number: u32) {
+        self.totals.next_number = self.totals.next_number.max(number.saturating_add(1));
+    }
+
+    /// A subscription by number.
+    pub(crate) fn by_number(&self, number: u32) -> Result<Option<Subscription>, Error> {
+        let Some(id) = self.get(&Key::of(Table::Number).number(number))? else { return Ok(None) };
+        let key = Key(std::iter::once(Table::Subscription.byte()).chain(id).collect());
+        self.get(&key)?.map(|row| subscription(&row)).transpose()
+    }
+
+    fn numbered_in(&self, rows: Rows) -> Result<Vec<Subscription>, Error> {
+        let mut found = Vec::with_capacity(rows.len());
+        for number in rows.iter().filter_map(|(key, _)| key::trailing_number(key)) {
+            found.extend(self.by_number(number)?);
+        }
+        Ok(found)
+    }
+}
+
+impl View for Staged<'_> {
+    fn subscription(&self, id: &str) -> Result<Option<Subscription>, Refusal> {
+        let row = self.get(&Key::of(Table::Subscription).text(id)).map_err(unreadable)?;
+        row.map(|row| subscription(&row)).transpose().map_err(unreadable)
+    }
+
+    fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal> {
+        self.by_number(number).map_err(unreadable)
+    }
+
+    fn subscription_count(&self) -> usize {
+        let slot = counter(Table::Subscription).expect("subscriptions are counted");
+        usize::try_from(self.totals.rows[slot]).unwrap_or(usize::MAX)
+    }
+
+    fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal> {
+        let prefix = Key::of(Table::Owner).text(token).zero();
+        let rows = self.scan(prefix.clone(), &prefix.end(), usize::MAX / 2).map_err(unreadable)?;
+        self.numbered_in(rows).map_err(unreadable)
+    }
+
+    fn due(&self, now: Timestamp, ended_before: Timestamp) -> Result<Vec<Subscription>, Refusal> {
+        let until = |table, time| {
+            let to = Key::of(table).time(time).end();
+            self.scan(Key::of(table), &to, DUE_MAX).map_err(unreadable)
+        };
+        let mut rows = until(Table::Lease, now)?;
+        rows.extend(until(Table::Ended, ended_before)?);
+        self.numbered_in(rows).map_err(unreadable)
+    }
+
+    fn has_token(&self, id: &str) -> Result<bool, Refusal> {
+        let row = self.get(&Key::of(Table::Token).text(id)).map_err(unreadable)?;
+        Ok(row.is_some())
+    }
+
+    fn seen(&self, source: &str, id: &str) -> Option<Offset> {
+        if !self.seen.is_empty()
+            && let Some(offset) = self.seen.get(&(source.to_owned(), id.to_owned()))
+        {
+            return Some(*offset);
+        }
+        self.window.find(source, id)
+    }
+
+    fn next_number(&self) -> u32 {
+        self.totals.next_number
+    }
+
+    fn next_offset(&self) -> Offset {
+        self.next
+    }
+
+    fn newest(&self) -> Timestamp {
+        self.newest
+    }
+}
+
+/// Reads a subscription's row.
+pub(crate) fn subscription(row: &[u8]) -> Result<Subscription, Error> {
+    match codec::from_bytes(row) {
+        Ok(Record::Subscription(subscription)) => Ok(*subscription),
+        Ok(_) => Err(Error::Tables("a row is of another kind".to_owned())),
+        Err(error) => Err(Error::Tables(error.to_string())),
+    }
+}
+
+/// Reads a token's row.
+pub(crate) fn token(row: &[u8]) -> Result<Token, Error> {
+    match codec::from_bytes(row) {
+        Ok(Record::Token(token)) => Ok(token),
+        Ok(_) => Err(Error::Tables("a row is of another kind".to_owned())),
+        Err(error) => Err(Error::Tables(error.to_string())),
+    }
+}
+
+/// The slot of a counted table in `Totals::rows`.
+pub(crate) fn counter(table: Table) -> Option<usize> {
+    COUNTED.iter().position(|counted| *counted == table)
+}
+
+fn unreadable(error: Error) -> Refusal {
+    Refusal::Unreadable(error.to_string())
+}

@@ -1,0 +1,67 @@
+//! The recent tail of the log in memory, so that live readers never touch the disk.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use crate::domain::Offset;
+use crate::domain::record::Entry;
+
+/// The newest entries, bounded in bytes.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    /// Entries without a gap up to the end of the log. Guards memory only.
+    held: Mutex<Held>,
+    next: watch::Sender<Offset>,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+}
+
+impl Tail {
+    /// An empty tail of a log whose next record has this offset.
+    pub(crate) fn new(next: Offset, bytes_max: usize) -> Self {
+        Self { held: Mutex::default(), next: watch::Sender::new(next), bytes_max }
+    }
+
+    /// Adds entries that are on disk and wakes who waits for them.
+    pub(crate) fn push(&self, entries: Vec<Arc<Entry>>) {
+        let Some(next) = entries.last().map(|entry| entry.offset + 1) else { return };
+        {
+            let mut held = self.held.lock().expect("no panic while the tail is held");
+            held.bytes += entries.iter().map(|entry| entry.weight()).sum::<usize>();
+            held.entries.extend(entries);
+            while held.bytes > self.bytes_max {
+                let Some(oldest) = held.entries.pop_front() else { break };
+                held.bytes -= oldest.weight();
+            }
+        }
+        self.next.send_replace(next);
+    }
+
+    /// Entries from an offset on, at most `max`. `None`: the tail does not reach back that far.
+    pub(crate) fn read(&self, from: Offset, max: usize) -> Option<Vec<Arc<Entry>>> {
+        if from >= self.next() {
+            return Some(Vec::new());
+        }
+        let held = self.held.lock().expect("no panic while the tail is held");
+        let first = held.entries.front()?.offset;
+        let start = usize::try_from(from.checked_sub(first)?).ok()?;
+        Some(held.entries.iter().skip(start).take(max).cloned().collect())
+    }
+
+    /// One past the newest entry.
+    pub(crate) fn next(&self) -> Offset {
+        *self.next.borrow()
+    }
+
+    /// Follows the end of the log.
+    pub(crate) fn watch(&self) -> watch::Receiver<Offset> {
+        self.next.subscribe()
+    }
+}

@@ -1,0 +1,239 @@
+//! The store as its users see it: what was acknowledged is there, whatever happened to the files.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::*;
+use crate::config::{self, Config, Size, Sources};
+use crate::domain::cloudevents;
+use crate::domain::command::{Actor, Change, Command, Expect, Put, Refusal, Reply};
+use crate::domain::filter::Filter;
+use crate::domain::lease::Asked;
+use crate::domain::policy::Policy;
+use crate::domain::subscription::{Encoding, Method, Signing, Sink, Start, Wish};
+use crate::telemetry::Metrics;
+
+struct Open {
+    reader: Reader,
+    submit: Submit,
+    thread: JoinHandle<Result<(), Error>>,
+    _lock: Lock,
+}
+
+fn config(dir: &Path) -> Config {
+    let sources = Sources { data_dir: Some(dir.to_owned()), ..Sources::default() };
+    let mut config = config::load(&sources).expect("reference").config;
+    config.log.segment_size = Size(64 << 10);
+    config
+}
+
+fn start(dir: &Path) -> Open {
+    let store = open(&config(dir), Arc::new(Metrics::default())).expect("opens");
+    let Store { reader, submit, writer, lock } = store;
+    let thread = std::thread::spawn(move || writer.run());
+    Open { reader, submit, thread, _lock: lock }
+}
+
+impl Open {
+    async fn stop(self) {
+        self.submit.close().await;
+        self.thread.join().expect("no panic").expect("clean stop");
+    }
+
+    async fn ask(&self, command: Command) -> Answer {
+        let pending = self.submit.send(command).await.expect("running");
+        pending.await.expect("answered")
+    }
+
+    async fn publish(&self, id: &str) -> (u64, bool) {
+        match self.ask(Command::Publish(Box::new(event(id)))).await {
+            Ok(Reply::Published { offset, duplicate }) => (offset, duplicate),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn ids(&self) -> Vec<String> {
+        let (mut ids, mut next) = (Vec::new(), 0);
+        loop {
+            let entries = self.reader.read(next, 100).await.expect("readable");
+            let Some(last) = entries.last() else { return ids };
+            next = last.offset + 1;
+            ids.extend(entries.iter().filter_map(|entry| Some(entry.event()?.id.clone())));
+        }
+    }
+}
+
+fn event(id: &str) -> crate::domain::event::Event {
+    let filler = "x".repeat(500);
+    let text = format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"s","type":"a.b","data":{{"filler":"{filler}"}}}}"#
+    );
+    cloudevents::parse(text.as_bytes()).expect("valid")
+}
+
+fn put(id: &str, expect: Expect) -> Command {
+    let wish = Wish {
+        name: None,
+        labels: Default::default(),
+        filter: Filter::parse(&serde_json::json!({"topic": "a/+"})).expect("valid"),
+        sink: Sink::Http {
+            url: "http://worker.lan/hook".parse().expect("valid"),
+            method: Method::Post,
+            headers: Default::default(),
+        },
+        encoding: Encoding::Structured,
+        signing: Signing::None,
+        lease: Asked::Seconds(3_600),
+        start: Start::Now,
+        policy: Policy::default(),
+    };
+    let actor = Actor { owner: None, admin: true };
+    Command::Put(Box::new(Put { id: id.to_owned(), wish, actor, expect }))
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.join("log")).expect("log");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+fn expected(count: usize) -> Vec<String> {
+    (0..count).map(|index| index.to_string()).collect()
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = start(dir.path());
+    for index in 0..300 {
+        assert_eq!(store.publish(&index.to_string()).await, (index, false));
+    }
+    assert_eq!(store.publish("7").await, (7, true));
+    store.stop().await;
+    assert!(segments(dir.path()).len() > 1, "several segments");
+    let store = start(dir.path());
+    assert_eq!(store.ids().await, expected(300));
+    assert_eq!(store.publish("299").await, (299, true), "the window is rebuilt");
+    assert_eq!(store.publish("300").await, (300, false));
+    store.stop().await;
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_and_the_rest_kept() {
+    for torn in [1usize, 39, 41, 500] {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = start(dir.path());
+        for index in 0..20 {
+            store.publish(&index.to_string()).await;
+        }
+        store.stop().await;
+        let path = segments(dir.path()).pop().expect("segment");
+        let file = std::fs::OpenOptions::new().write(true).open(&path).expect("segment");
+        let length = file.metadata().expect("length").len();
+        file.set_len(length - torn as u64).expect("cut");
+        let store = start(dir.path());
+        assert_eq!(store.ids().await, expected(19), "cut by {torn}");
+        assert_eq!(store.publish("new").await, (19, false));
+        store.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_frame_that_was_once_on_disk_is_never_cut_in_silence() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = start(dir.path());
+    for index in 0..20 {
+        store.publish(&index.to_string()).await;
+    }
+    store.stop().await;
+    let path = segments(dir.path()).pop().expect("segment");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).expect("segment");
+    file.write_all_at(b"damage", 2_000).expect("written");
+    let error = open(&config(dir.path()), Arc::new(Metrics::default())).expect_err("refused");
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn tables_that_are_missing_or_broken_are_rebuilt_from_the_log() {
+    let ruin: [fn(&Path); 3] = [
+        |state| std::fs::remove_dir_all(state).expect("removed"),
+        |state| std::fs::write(state.join("db"), b"garbage").expect("written"),
+        |state| std::fs::write(state.join("conf"), b"garbage").expect("written"),
+    ];
+    for ruin in ruin {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = start(dir.path());
+        store.ask(put("one", Expect::Nothing)).await.expect("created");
+        store.ask(put("two", Expect::Nothing)).await.expect("created");
+        let actor = Actor { owner: None, admin: true };
+        let delete = Command::Change { id: "one".to_owned(), actor, change: Change::Delete };
+        store.ask(delete).await.expect("deleted");
+        let before = store.reader.subscriptions(None, 10).await.expect("readable");
+        let counts = store.reader.counts();
+        store.stop().await;
+        ruin(&dir.path().join("state"));
+        let store = start(dir.path());
+        let after = store.reader.subscriptions(None, 10).await.expect("readable");
+        assert_eq!(after, before);
+        assert_eq!(store.reader.counts().subscriptions, counts.subscriptions);
+        assert_eq!(after.len(), 1);
+        store.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_has_the_tables_rebuilt() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = start(dir.path());
+    store.ask(put("one", Expect::Nothing)).await.expect("created");
+    store.stop().await;
+    std::fs::write(dir.path().join("running"), "another boot").expect("written");
+    let store = start(dir.path());
+    assert!(dir.path().join("state.broken").exists(), "the old tables are kept for a look");
+    assert!(store.reader.subscription("one").await.expect("readable").is_some());
+    store.stop().await;
+}
+
+#[tokio::test]
+async fn commands_of_one_group_see_each_other() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&config(dir.path()), Arc::new(Metrics::default())).expect("opens");
+    let queue = |command| store.submit.offer(command).map_err(|(error, _)| error).expect("room");
+    let answers = [
+        queue(put("one", Expect::Nothing)),
+        queue(put("one", Expect::Nothing)),
+        queue(put("one", Expect::Version(1))),
+        queue(put("one", Expect::Version(1))),
+        queue(Command::Publish(Box::new(event("1")))),
+        queue(Command::Publish(Box::new(event("1")))),
+    ];
+    let thread = std::thread::spawn(move || store.writer.run());
+    let mut seen = Vec::new();
+    for answer in answers {
+        seen.push(answer.await.expect("answered"));
+    }
+    assert!(matches!(&seen[0], Ok(Reply::Subscription { created: true, .. })), "{:?}", seen[0]);
+    assert!(matches!(&seen[1], Err(Failure::Refused(Refusal::Taken(_)))), "{:?}", seen[1]);
+    assert!(matches!(&seen[2], Ok(Reply::Subscription { created: false, .. })), "{:?}", seen[2]);
+    assert!(
+        matches!(&seen[3], Err(Failure::Refused(Refusal::VersionMismatch(2)))),
+        "{:?}",
+        seen[3]
+    );
+    let published = |offset, duplicate| Reply::Published { offset, duplicate };
+    assert!(matches!(&seen[4], Ok(reply) if *reply == published(2, false)), "{:?}", seen[4]);
+    assert!(matches!(&seen[5], Ok(reply) if *reply == published(2, true)), "{:?}", seen[5]);
+    store.submit.close().await;
+    thread.join().expect("no panic").expect("clean stop");
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_out_and_told_who_is_in() {
+    let dir = tempfile::tempdir().expect("directory");
+    let _lock = Lock::take(dir.path()).expect("free");
+    let error = Lock::take(dir.path()).expect_err("taken");
+    assert!(matches!(&error, Error::Locked(who) if who.contains(&std::process::id().to_string())));
+}

@@ -2,6 +2,8 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod flow;
+pub mod net;
 pub mod stop;
 pub mod store;
 pub mod telemetry;

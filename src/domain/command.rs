@@ -75,7 +75,7 @@ pub enum Change {
 }
 
 /// What became of a delivery that is an exception to its lane's cursor.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Settlement {
     /// It failed and waits.
     Retry(Retry),

@@ -193,10 +193,10 @@ fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Ref
     let mut records = Vec::with_capacity(settlements.len());
     for settlement in settlements {
         match settlement {
-            Settlement::Retry(retry) if view.numbered(retry.subscription)?.is_some() => {
+            Settlement::Retry(retry) if is_live(view, retry.subscription)? => {
                 records.push(Record::Retry(retry));
             }
-            Settlement::Done { subscription, offset } if view.numbered(subscription)?.is_some() => {
+            Settlement::Done { subscription, offset } if is_live(view, subscription)? => {
                 records.push(Record::Settled { subscription, offset });
             }
             Settlement::Retry(_) | Settlement::Done { .. } => {}
@@ -208,6 +208,10 @@ fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Ref
         }
     }
     Ok(quiet(records))
+}
+
+fn is_live(view: &dyn View, number: u32) -> Result<bool, Refusal> {
+    Ok(view.numbered(number)?.is_some_and(|held| !held.state.is_ended()))
 }
 
 fn may_touch(actor: &Actor, subscription: &Subscription) -> bool {

@@ -70,6 +70,11 @@ impl Reader {
         self.0.tail.next()
     }
 
+    /// When the newest record was written, as far as that is in memory.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.0.tail.last().map(|entry| entry.at)
+    }
+
     /// The oldest record that there is.
     pub fn oldest_offset(&self) -> Offset {
         self.0.segments.oldest()

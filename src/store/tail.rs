@@ -60,6 +60,11 @@ impl Tail {
         *self.next.borrow()
     }
 
+    /// The newest entry, if it is in memory.
+    pub(crate) fn last(&self) -> Option<Arc<Entry>> {
+        self.held.lock().expect("no panic while the tail is held").entries.back().cloned()
+    }
+
     /// Follows the end of the log.
     pub(crate) fn watch(&self) -> watch::Receiver<Offset> {
         self.next.subscribe()

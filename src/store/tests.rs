@@ -201,7 +201,7 @@ async fn a_power_cut_has_the_tables_rebuilt() {
 async fn commands_of_one_group_see_each_other() {
     let dir = tempfile::tempdir().expect("directory");
     let store = open(&config(dir.path()), Arc::new(Metrics::default())).expect("opens");
-    let queue = |command| store.submit.offer(command).map_err(|(error, _)| error).expect("room");
+    let queue = |command| store.submit.offer(command).expect("room");
     let answers = [
         queue(put("one", Expect::Nothing)),
         queue(put("one", Expect::Nothing)),

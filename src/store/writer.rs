@@ -59,15 +59,13 @@ enum Message {
 pub struct Submit(mpsc::Sender<Message>);
 
 impl Submit {
-    /// Hands a command over without waiting.
-    pub fn offer(&self, command: Command) -> Result<Pending, (Error, Command)> {
+    /// Hands a command over without waiting for room in the queue.
+    pub fn offer(&self, command: Command) -> Result<Pending, Error> {
         let (answer, pending) = oneshot::channel();
         match self.0.try_send(Message::Command(command, answer)) {
             Ok(()) => Ok(pending),
-            Err(mpsc::error::TrySendError::Full(message)) => Err((Error::Busy, message.command())),
-            Err(mpsc::error::TrySendError::Closed(message)) => {
-                Err((Error::Closed, message.command()))
-            }
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Error::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Error::Closed),
         }
     }
 
@@ -82,15 +80,6 @@ impl Submit {
     pub async fn close(&self) {
         // An error means that it has ended already.
         let _ = self.0.send(Message::Close).await;
-    }
-}
-
-impl Message {
-    fn command(self) -> Command {
-        match self {
-            Self::Command(command, _) => command,
-            Self::Close => Command::Sweep,
-        }
     }
 }
 

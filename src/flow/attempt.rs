@@ -1,0 +1,178 @@
+//! One attempt of one delivery: encode, judge the address, sign, send. The order is fixed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Request};
+use http_body_util::Full;
+
+use crate::clock::{self, Stopwatch};
+use crate::domain::cloudevents::{self, STRUCTURED};
+use crate::domain::delivery::{Attempt, Outcome, delivery_id};
+use crate::domain::event::Event;
+use crate::domain::record::Entry;
+use crate::domain::subscription::{Encoding, Signing, Sink, Subscription};
+use crate::domain::{Offset, Timestamp};
+use crate::net::dial::{Client, Failure};
+use crate::store::Reader;
+
+/// What an attempt needs to know.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) offset: Offset,
+    /// The event, where it is still in memory.
+    pub(super) entry: Option<Arc<Entry>>,
+    /// The attempt's number, counted from 1.
+    pub(super) number: usize,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) subscription: u32,
+    pub(super) offset: Offset,
+    /// The event, unless it can no longer be read.
+    pub(super) entry: Option<Arc<Entry>>,
+    pub(super) attempt: Attempt,
+}
+
+/// Carries an attempt out.
+pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
+    let (at, watch) = (clock::now(), Stopwatch::start());
+    let (outcome, entry) = attempt(&task, &client, &reader, at).await;
+    Report {
+        subscription: task.subscription.number,
+        offset: task.offset,
+        entry,
+        attempt: Attempt { at, took: watch.elapsed(), outcome },
+    }
+}
+
+async fn attempt(
+    task: &Task,
+    client: &Client,
+    reader: &Reader,
+    at: Timestamp,
+) -> (Outcome, Option<Arc<Entry>>) {
+    let entry = match &task.entry {
+        Some(entry) => Some(entry.clone()),
+        None => match reader.read(task.offset, 1).await {
+            Ok(entries) => entries.into_iter().find(|entry| entry.offset == task.offset),
+            Err(error) => {
+                return (Outcome::Failed(format!("the event cannot be read: {error}")), None);
+            }
+        },
+    };
+    let Some(event) = entry.as_deref().and_then(Entry::event) else {
+        return (Outcome::Failed("the event is no longer in the log".to_owned()), None);
+    };
+    let request = match encode(task, event, at) {
+        Ok(request) => request,
+        Err(error) => return (Outcome::Refused(format!("no request can be made: {error}")), entry),
+    };
+    let outcome = match client.send(request, task.subscription.wish.policy.timeout).await {
+        Ok(answer) => Outcome::Answered {
+            status: answer.status.as_u16(),
+            retry_after: retry_after(&answer.headers, at),
+        },
+        Err(refused @ Failure::Refused { .. }) => Outcome::Refused(refused.to_string()),
+        Err(Failure::Failed(why)) => Outcome::Failed(why),
+    };
+    (outcome, entry)
+}
+
+fn encode(task: &Task, event: &Event, at: Timestamp) -> Result<Request<Full<Bytes>>, http::Error> {
+    let Task { subscription, offset, number, .. } = task;
+    let Sink::Http { url, method, headers } = &subscription.wish.sink;
+    let (mut all, body) = content(subscription.wish.encoding, event);
+    for (name, value) in headers {
+        all.insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+    }
+    let mut hub = |name: &'static str, value: &str| -> Result<(), http::Error> {
+        all.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
+        Ok(())
+    };
+    hub("tidings-offset", &offset.to_string())?;
+    hub("tidings-attempt", &number.to_string())?;
+    hub("tidings-subscription", &subscription.id)?;
+    hub("traceparent", &traceparent(event))?;
+    hub("user-agent", concat!("tidings/", env!("CARGO_PKG_VERSION")))?;
+    let id = delivery_id(subscription.number, *offset);
+    let seconds = at.as_second();
+    hub("webhook-id", &id)?;
+    hub("webhook-timestamp", &seconds.to_string())?;
+    if let Signing::StandardWebhooks(secret) = &subscription.wish.signing {
+        hub("webhook-signature", &secret.sign(&id, seconds, &body))?;
+    }
+    let mut request =
+        Request::builder().method(method.as_str()).uri(url.as_str()).body(Full::new(body))?;
+    *request.headers_mut() = all;
+    Ok(request)
+}
+
+fn content(encoding: Encoding, event: &Event) -> (HeaderMap, Bytes) {
+    let mut headers = HeaderMap::new();
+    if encoding == Encoding::Structured {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(STRUCTURED));
+        return (headers, Bytes::from(cloudevents::print(event)));
+    }
+    let media_type = event.datacontenttype.as_deref().map(HeaderValue::from_str);
+    if let Some(Ok(media_type)) = media_type {
+        headers.insert(CONTENT_TYPE, media_type);
+    }
+    if encoding == Encoding::Binary {
+        for (name, value) in event.attributes() {
+            let name = HeaderName::try_from(format!("ce-{name}"));
+            let value = HeaderValue::try_from(cloudevents::encode_header(&value.canonical()));
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+    (headers, event.data.as_ref().map(|data| data.bytes.clone()).unwrap_or_default())
+}
+
+/// The trace that the event names, or the beginning of one (W3C Trace Context, section 3.2).
+fn traceparent(event: &Event) -> String {
+    match event.attribute("traceparent") {
+        Some(given) if given.len() == 55 && given.is_ascii() => given.into_owned(),
+        Some(_) | None => {
+            let trace = u128::from_le_bytes(clock::random()) | 1;
+            let span = u64::from_le_bytes(clock::random()) | 1;
+            format!("00-{trace:032x}-{span:016x}-00")
+        }
+    }
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Duration::try_from(date.duration_since(now)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().expect("valid");
+        let check = |text: &str, expected: Option<u64>| {
+            let headers =
+                HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).expect("valid"))]);
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
+        };
+        check("120", Some(120));
+        check("Sat, 21 Nov 2026 10:00:30 GMT", Some(30));
+        check("Sat, 21 Nov 2026 09:00:00 GMT", None);
+        check("soon", None);
+        check("-5", None);
+    }
+}

@@ -1,0 +1,356 @@
+//! The dispatcher: follows the log, matches, and keeps deliveries going. One task owns all lanes;
+//! requests run beside it and report back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use super::Error;
+use super::attempt::{self, Report};
+use super::gate::Gate;
+use super::lane::{Finished, Limits, key_of};
+use super::lanes::Lanes;
+use super::roster::Roster;
+use super::settle::{Settler, Written};
+use crate::clock;
+use crate::config;
+use crate::domain::Offset;
+use crate::domain::command::Settlement;
+use crate::domain::delivery::{
+    Attempt, DeadLetter, Outcome, Reason, Retry, Verdict, classify, is_too_old,
+};
+use crate::domain::lease::after;
+use crate::domain::policy::OnExhausted;
+use crate::domain::record::Entry;
+use crate::domain::subscription::Subscription;
+use crate::net::dial::Client;
+use crate::stop::Stop;
+use crate::store::{Reader, Submit};
+use crate::telemetry::Metrics;
+
+/// Entries of the log looked at in one turn.
+const BATCH: usize = 512;
+
+/// Lanes that read the log at the same time.
+const READS_MAX: usize = 4;
+
+/// Longest sleep, so that a jump of the wall clock is noticed.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Pause before a failed read of the log is repeated.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// `type` of the event that tells of a dead letter: its own death is not told.
+const DEATH_NOTICE: &str = "tidings.delivery.dead";
+
+/// The dispatcher.
+#[derive(Debug)]
+pub struct Dispatch {
+    reader: Reader,
+    client: Client,
+    metrics: Arc<Metrics>,
+    roster: Roster,
+    settler: Settler,
+    as_of: Offset,
+    attempts: JoinSet<Report>,
+    reads: JoinSet<(u32, Result<Vec<Arc<Entry>>, crate::store::Error>)>,
+    in_flight_max: usize,
+    checkpoint_interval: Duration,
+}
+
+impl Dispatch {
+    /// A dispatcher that goes on where the store says, and the view on what it does. To be called
+    /// before anything is written.
+    pub async fn new(
+        config: &config::Delivery,
+        reader: Reader,
+        submit: Submit,
+        client: Client,
+        gate: Gate,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Lanes), Error> {
+        let resume = reader.resume().await?;
+        let limits = Limits { queue_max: config.lane_queue_max, retries_max: config.retries_max };
+        let lanes = Lanes::default();
+        let mut roster = Roster::new(resume.matched, limits, gate, lanes.clone());
+        for subscription in resume.subscriptions {
+            let cursor = resume.cursors.get(&subscription.number).copied();
+            roster.restore(subscription, cursor);
+        }
+        for retry in resume.retries {
+            restore_retry(&mut roster, &reader, retry).await?;
+        }
+        let dispatch = Self {
+            settler: Settler::new(submit),
+            as_of: resume.as_of,
+            attempts: JoinSet::new(),
+            reads: JoinSet::new(),
+            in_flight_max: config.in_flight_max,
+            checkpoint_interval: config.checkpoint_interval.0,
+            reader,
+            client,
+            metrics,
+            roster,
+        };
+        Ok((dispatch, lanes))
+    }
+
+    /// Delivers until `stop`, then lets requests under way end, for at most `drain`.
+    pub async fn run(mut self, stop: Stop, drain: Duration) {
+        let mut ticks = interval(self.checkpoint_interval.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Kept over turns of the loop: a read from disk that was begun is not begun again.
+        let mut batch = Box::pin(next_batch(self.reader.clone(), self.roster.matched));
+        loop {
+            self.pump();
+            let pause = self.pause();
+            // Every arm is safe to drop half-way: waiting changes nothing, and batches, reports and
+            // answers stay where they are until they are taken.
+            tokio::select! {
+                () = stop.wait() => break,
+                entries = &mut batch => {
+                    self.follow(&entries);
+                    batch = Box::pin(next_batch(self.reader.clone(), self.roster.matched));
+                }
+                Some(report) = self.attempts.join_next() => self.note_report(report),
+                Some(read) = self.reads.join_next() => self.note_read(read),
+                written = self.settler.written() => self.note_written(written),
+                _ = ticks.tick() => self.checkpoint(),
+                () = sleep(pause) => self.roster.wake(clock::now()),
+            }
+        }
+        self.drain(drain).await;
+    }
+
+    /// Starts what can be started.
+    fn pump(&mut self) {
+        let now = clock::now();
+        while self.attempts.len() < self.in_flight_max {
+            let Some(task) = self.roster.next_task(now) else { break };
+            let stored = task.entry.as_deref().map(|entry| entry.at);
+            let too_old =
+                stored.is_some_and(|at| is_too_old(&task.subscription.wish.policy, at, now));
+            if too_old {
+                self.give_up_unsent(&task);
+                continue;
+            }
+            self.attempts.spawn(attempt::run(task, self.client.clone(), self.reader.clone()));
+        }
+        while self.reads.len() < READS_MAX {
+            let Some((number, from)) = self.roster.next_read(now) else { break };
+            let reader = self.reader.clone();
+            self.reads.spawn(async move { (number, reader.read(from, BATCH).await) });
+        }
+        self.settler.start();
+    }
+
+    fn pause(&self) -> Duration {
+        let until = self.roster.next_wake().map(|time| time.duration_since(clock::now()));
+        let until = until.map(|until| Duration::try_from(until).unwrap_or_default());
+        until.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
+    }
+
+    fn follow(&mut self, batch: &[Arc<Entry>]) {
+        for entry in batch {
+            self.roster.see(entry, self.as_of);
+        }
+    }
+
+    fn note_report(&mut self, report: Result<Report, tokio::task::JoinError>) {
+        match report {
+            Ok(report) => self.settle(report),
+            // A defect. The process stops and a restart delivers what was under way.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_aborted) => {}
+        }
+    }
+
+    fn note_read(
+        &mut self,
+        read: Result<(u32, Result<Vec<Arc<Entry>>, crate::store::Error>), tokio::task::JoinError>,
+    ) {
+        match read {
+            Ok((number, Ok(entries))) => self.roster.take_read(number, &entries),
+            Ok((number, Err(error))) => {
+                tracing::error!(%error, subscription = number, "the log cannot be read");
+                self.roster.read_failed(number, after(clock::now(), READ_PAUSE));
+            }
+            Err(error) => tracing::error!(%error, "a read of the log ended without a result"),
+        }
+    }
+
+    fn note_written(&mut self, written: Written) {
+        if let Written::Progress(good) = written {
+            self.roster.progress_written(good);
+        }
+    }
+
+    /// Writes down how far delivery is, once a tick.
+    fn checkpoint(&mut self) {
+        self.show();
+        self.settler.try_again();
+        if !self.settler.is_idle() {
+            return;
+        }
+        if let Some(progress) = self.roster.progress()
+            && !self.settler.checkpoint(progress)
+        {
+            self.roster.progress_written(false);
+        }
+    }
+
+    fn show(&self) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.flow_in_flight.set(gauge(self.attempts.len()));
+        self.metrics.flow_subscriptions.set(gauge(self.roster.lanes.len()));
+        let retries = self.reader.counts().retries;
+        self.metrics.flow_retries.set(i64::try_from(retries).unwrap_or(i64::MAX));
+    }
+
+    /// Decides what follows an attempt, and carries it out.
+    fn settle(&mut self, report: Report) {
+        let Report { subscription: number, offset, entry, attempt } = report;
+        let now = clock::now();
+        self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
+        let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
+        let subscription = lane.subscription.clone();
+        let Some(finished) = lane.finish(offset, attempt.clone()) else { return };
+        let stored = entry.as_deref().map_or(now, |entry| entry.at);
+        let tries = finished.attempts.len();
+        let policy = &subscription.wish.policy;
+        let verdict = classify(&attempt.outcome, policy, tries, stored, now, clock::dice());
+        if verdict == Verdict::Done {
+            lane.stats.count_delivered();
+        } else {
+            lane.stats.count_failed(describe(&attempt.outcome));
+        }
+        match verdict {
+            Verdict::Done => {
+                self.metrics.count_delivery("done");
+                if finished.retried {
+                    self.settler.push(Settlement::Done { subscription: number, offset });
+                }
+            }
+            Verdict::RetryAt(due) => {
+                self.metrics.count_delivery("retry");
+                let Finished { attempts, key, .. } = finished;
+                let retry = Retry { subscription: number, offset, due, attempts };
+                lane.wait(&retry, key);
+                self.settler.push(Settlement::Retry(retry));
+                self.roster.wake_at(due, number, offset);
+            }
+            Verdict::FailEvent(reason) => {
+                self.give_up(&subscription, offset, entry.as_deref(), reason, finished);
+            }
+            Verdict::End => {
+                self.metrics.count_delivery("ended");
+                lane.ending = true;
+                self.settler.end(number);
+            }
+        }
+        self.roster.touch(number);
+    }
+
+    fn give_up(
+        &mut self,
+        subscription: &Subscription,
+        offset: Offset,
+        entry: Option<&Entry>,
+        reason: Reason,
+        finished: Finished,
+    ) {
+        let Finished { attempts, retried, .. } = finished;
+        if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
+            self.metrics.count_delivery("dropped");
+            if retried {
+                self.settler.push(Settlement::Done { subscription: subscription.number, offset });
+            }
+            return;
+        }
+        self.metrics.count_delivery("dead");
+        let letter = DeadLetter {
+            subscription: subscription.number,
+            subscription_id: subscription.id.clone(),
+            offset,
+            at: clock::now(),
+            reason,
+            attempts,
+        };
+        let announce = entry.and_then(Entry::event).is_none_or(|event| event.kind != DEATH_NOTICE);
+        self.settler.push(Settlement::Dead { letter, announce });
+    }
+
+    /// An event that is too old before it was ever sent spends no attempt.
+    fn give_up_unsent(&mut self, task: &attempt::Task) {
+        let outcome = Outcome::Refused("older than policy.max_age".to_owned());
+        let attempt = Attempt { at: clock::now(), took: Duration::ZERO, outcome };
+        let Some(lane) = self.roster.lanes.get_mut(&task.subscription.number) else { return };
+        if let Some(mut finished) = lane.finish(task.offset, attempt) {
+            finished.attempts.clear();
+            let entry = task.entry.as_deref();
+            self.give_up(&task.subscription, task.offset, entry, Reason::Age, finished);
+        }
+        self.roster.touch(task.subscription.number);
+    }
+
+    /// Lets requests under way end, then writes down what came of them and how far delivery is.
+    async fn drain(mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while !self.attempts.is_empty() {
+            tokio::select! {
+                Some(report) = self.attempts.join_next() => self.note_report(report),
+                () = sleep_until(deadline) => break,
+            }
+        }
+        self.attempts.abort_all();
+        let written = async {
+            while !self.settler.is_idle() {
+                self.settler.start();
+                let written = self.settler.written().await;
+                self.note_written(written);
+            }
+            self.checkpoint();
+            self.settler.written_out().await
+        };
+        if tokio::time::timeout(limit, written).await.is_err() {
+            tracing::warn!("progress could not be written; some deliveries will be repeated");
+        }
+    }
+}
+
+/// The next entries of the log, as soon as there are any.
+async fn next_batch(reader: Reader, from: Offset) -> Vec<Arc<Entry>> {
+    loop {
+        match reader.read(from, BATCH).await {
+            Ok(batch) if batch.is_empty() => reader.changed(from).await,
+            Ok(batch) => return batch,
+            Err(error) => {
+                tracing::error!(%error, from, "the log cannot be read; delivery waits");
+                sleep(READ_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Result<(), Error> {
+    let number = retry.subscription;
+    let Some(lane) = roster.lanes.get(&number) else { return Ok(()) };
+    let ordering = lane.subscription.wish.policy.ordering;
+    let entries = reader.read(retry.offset, 1).await?;
+    let key = key_of(ordering, entries.first().and_then(|entry| entry.event()));
+    roster.wake_at(retry.due, number, retry.offset);
+    if let Some(lane) = roster.lanes.get_mut(&number) {
+        lane.wait(&retry, key);
+    }
+    roster.touch(number);
+    Ok(())
+}
+
+fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answered { status, .. } => format!("answered {status}"),
+        Outcome::Failed(why) | Outcome::Refused(why) => why.clone(),
+    }
+}

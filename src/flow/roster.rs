@@ -1,0 +1,315 @@
+//! The roster: every lane, the index over their filters, and who is to be looked at next.
+//!
+//! Owned by the dispatcher's task alone, so that nothing here needs a lock and the hand-over between
+//! reading the log and following the matcher cannot lose or double an event.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::attempt::Task;
+use super::gate::Gate;
+use super::lane::{Lane, Limits, Mode, Next};
+use super::lanes::Lanes;
+use super::matcher::Index;
+use crate::domain::record::{Entry, Progress, Record};
+use crate::domain::subscription::{Start, Subscription};
+use crate::domain::{Offset, Timestamp};
+
+/// Something that is to happen at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wake {
+    /// A delivery of a subscription is to be tried again.
+    Retry(u32, Offset),
+    /// A subscription's rate allows another attempt.
+    Lane(u32),
+}
+
+/// Every lane.
+#[derive(Debug)]
+pub(super) struct Roster {
+    pub(super) lanes: HashMap<u32, Lane>,
+    /// Every event before it was matched.
+    pub(super) matched: Offset,
+    index: Index,
+    wakes: BTreeSet<(Timestamp, Wake)>,
+    ready: VecDeque<u32>,
+    hungry: VecDeque<u32>,
+    dirty: HashSet<u32>,
+    /// An event was matched since progress was last noted.
+    moved: bool,
+    /// What the writes of the last progress replaced, until they are known to be on disk.
+    replaced: Vec<(u32, Option<Offset>)>,
+    found: Vec<u32>,
+    limits: Limits,
+    gate: Gate,
+    view: Lanes,
+}
+
+impl Roster {
+    pub(super) fn new(matched: Offset, limits: Limits, gate: Gate, view: Lanes) -> Self {
+        Self {
+            lanes: HashMap::new(),
+            matched,
+            index: Index::default(),
+            wakes: BTreeSet::new(),
+            ready: VecDeque::new(),
+            hungry: VecDeque::new(),
+            dirty: HashSet::new(),
+            moved: false,
+            replaced: Vec::new(),
+            found: Vec::new(),
+            limits,
+            gate,
+            view,
+        }
+    }
+
+    /// Takes a subscription in as it was when the hub last stopped. `cursor` is the tables' row.
+    pub(super) fn restore(&mut self, subscription: Subscription, cursor: Option<Offset>) {
+        if subscription.state.is_ended() {
+            return;
+        }
+        let mode = match cursor {
+            Some(cursor) if cursor < self.matched => Mode::Behind { reading: false },
+            Some(_) | None => Mode::Live,
+        };
+        let number = subscription.number;
+        self.index.insert(number, &subscription.wish.filter);
+        let position = cursor.unwrap_or(self.matched);
+        let mut lane = Lane::new(Arc::new(subscription), position, mode);
+        lane.noted = cursor;
+        self.view.insert(number, lane.stats.clone());
+        self.lanes.insert(number, lane);
+        self.touch(number);
+    }
+
+    /// Looks at the next entry of the log: matches an event, follows a subscription's changes.
+    pub(super) fn see(&mut self, entry: &Arc<Entry>, as_of: Offset) {
+        match &entry.record {
+            Record::Event(_) => self.match_event(entry),
+            Record::Subscription(held) if entry.offset >= as_of => self.update(held, entry.offset),
+            Record::SubscriptionRemoved { number, .. } if entry.offset >= as_of => {
+                self.remove(*number);
+            }
+            Record::Subscription(_)
+            | Record::SubscriptionRemoved { .. }
+            | Record::Token(_)
+            | Record::TokenRevoked { .. }
+            | Record::Retry(_)
+            | Record::Settled { .. }
+            | Record::DeadLetter(_)
+            | Record::Progress(_) => {}
+        }
+        self.matched = entry.offset + 1;
+        self.view.set_matched(self.matched);
+    }
+
+    /// Gives a lane that reads the log by itself what it read.
+    pub(super) fn take_read(&mut self, number: u32, entries: &[Arc<Entry>]) {
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        lane.mode = Mode::Behind { reading: false };
+        let filter = lane.subscription.clone();
+        for entry in entries {
+            let wanted = entry.event().is_some_and(|event| {
+                filter.wish.filter.matches(event)
+                    && self.gate.owner_may_receive(filter.owner.as_deref(), event.topic.as_str())
+            });
+            if wanted && !lane.take(entry, self.limits) {
+                break;
+            }
+            lane.position = entry.offset + 1;
+        }
+        if lane.position >= self.matched {
+            lane.mode = Mode::Live;
+        }
+        self.touch(number);
+    }
+
+    /// The next attempt to start, the lanes taking turns.
+    pub(super) fn next_task(&mut self, now: Timestamp) -> Option<Task> {
+        while let Some(number) = self.ready.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&number) else { continue };
+            lane.ready = false;
+            let subscription = lane.subscription.clone();
+            let task = match lane.next(now, self.limits) {
+                Next::First(entry) => {
+                    let offset = entry.offset;
+                    Task { subscription, offset, entry: Some(entry), number: 1 }
+                }
+                Next::Again { offset, number } => {
+                    Task { subscription, offset, entry: None, number }
+                }
+                Next::At(time) => {
+                    self.wakes.insert((time, Wake::Lane(number)));
+                    continue;
+                }
+                Next::Nothing => continue,
+            };
+            self.touch(number);
+            return Some(task);
+        }
+        None
+    }
+
+    /// A lane that should read the log, marked as reading, and from where.
+    pub(super) fn next_read(&mut self, now: Timestamp) -> Option<(u32, Offset)> {
+        while let Some(number) = self.hungry.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&number) else { continue };
+            lane.hungry = false;
+            if lane.wants_to_read(now, self.limits) {
+                lane.mode = Mode::Behind { reading: true };
+                return Some((number, lane.position));
+            }
+        }
+        None
+    }
+
+    /// A lane's read of the log failed: it is repeated at a time.
+    pub(super) fn read_failed(&mut self, number: u32, again: Timestamp) {
+        if let Some(lane) = self.lanes.get_mut(&number) {
+            lane.mode = Mode::Behind { reading: false };
+            self.wakes.insert((again, Wake::Lane(number)));
+        }
+    }
+
+    /// Notes that something about a lane changed: it may start or read, its progress is to be
+    /// written.
+    pub(super) fn touch(&mut self, number: u32) {
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        lane.show(self.matched);
+        self.dirty.insert(number);
+        if !lane.ready {
+            lane.ready = true;
+            self.ready.push_back(number);
+        }
+        if lane.mode == (Mode::Behind { reading: false }) && !lane.hungry {
+            lane.hungry = true;
+            self.hungry.push_back(number);
+        }
+    }
+
+    /// Has a delivery tried again at a time.
+    pub(super) fn wake_at(&mut self, time: Timestamp, number: u32, offset: Offset) {
+        self.wakes.insert((time, Wake::Retry(number, offset)));
+    }
+
+    /// When something is to happen next.
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        self.wakes.first().map(|(time, _)| *time)
+    }
+
+    /// Lets happen what is due.
+    pub(super) fn wake(&mut self, now: Timestamp) {
+        while let Some((time, wake)) = self.wakes.pop_first() {
+            if time > now {
+                self.wakes.insert((time, wake));
+                return;
+            }
+            match wake {
+                Wake::Retry(number, offset) => {
+                    let falls_due = self.lanes.get_mut(&number).map(|lane| lane.fall_due(offset));
+                    if falls_due == Some(true) {
+                        self.touch(number);
+                    }
+                }
+                Wake::Lane(number) => self.touch(number),
+            }
+        }
+    }
+
+    /// What has changed since progress was last written. `None`: nothing worth a record.
+    pub(super) fn progress(&mut self) -> Option<Progress> {
+        let mut progress = Progress { matched: self.matched, ..Progress::default() };
+        for number in std::mem::take(&mut self.dirty) {
+            let Some(lane) = self.lanes.get_mut(&number) else { continue };
+            let noted = lane.noted;
+            if lane.is_caught_up(self.matched) {
+                if lane.noted.take().is_some() {
+                    progress.caught_up.push(number);
+                    self.replaced.push((number, noted));
+                }
+                continue;
+            }
+            self.dirty.insert(number);
+            let cursor = lane.cursor(self.matched);
+            if lane.noted != Some(cursor) {
+                lane.noted = Some(cursor);
+                progress.lagging.push((number, cursor));
+                self.replaced.push((number, noted));
+            }
+        }
+        let nothing = !self.moved && progress.lagging.is_empty() && progress.caught_up.is_empty();
+        self.moved = false;
+        (!nothing).then_some(progress)
+    }
+
+    /// The progress that was last handed out is on disk, or is not and has to be written again.
+    pub(super) fn progress_written(&mut self, written: bool) {
+        for (number, noted) in self.replaced.drain(..) {
+            if let (false, Some(lane)) = (written, self.lanes.get_mut(&number)) {
+                lane.noted = noted;
+                self.dirty.insert(number);
+            }
+        }
+        self.moved |= !written;
+    }
+
+    fn match_event(&mut self, entry: &Arc<Entry>) {
+        let Some(event) = entry.event() else { return };
+        self.moved = true;
+        let mut found = std::mem::take(&mut self.found);
+        self.index.candidates(event, &mut found);
+        for number in &found {
+            let Some(lane) = self.lanes.get_mut(number) else { continue };
+            let subscription = &lane.subscription;
+            let takes = lane.mode == Mode::Live
+                && entry.offset >= lane.position
+                && subscription.wish.filter.matches(event)
+                && self.gate.owner_may_receive(subscription.owner.as_deref(), event.topic.as_str());
+            if takes {
+                lane.take(entry, self.limits);
+                self.touch(*number);
+            }
+        }
+        self.found = found;
+    }
+
+    fn update(&mut self, held: &Subscription, offset: Offset) {
+        if held.state.is_ended() {
+            self.remove(held.number);
+            return;
+        }
+        let number = held.number;
+        match self.lanes.get_mut(&number) {
+            Some(lane) => {
+                let before = std::mem::replace(&mut lane.subscription, Arc::new(held.clone()));
+                if before.wish.filter != held.wish.filter {
+                    self.index.remove(number, &before.wish.filter);
+                    self.index.insert(number, &held.wish.filter);
+                }
+            }
+            None => {
+                self.index.insert(number, &held.wish.filter);
+                let (position, mode) = match held.wish.start {
+                    Start::Now => (offset + 1, Mode::Live),
+                    Start::Earliest => (0, Mode::Behind { reading: false }),
+                    Start::Offset(from) if from > offset => (from, Mode::Live),
+                    Start::Offset(from) => (from, Mode::Behind { reading: false }),
+                };
+                let mut lane = Lane::new(Arc::new(held.clone()), position, mode);
+                lane.noted = Some(position);
+                self.view.insert(number, lane.stats.clone());
+                self.lanes.insert(number, lane);
+            }
+        }
+        self.touch(number);
+    }
+
+    fn remove(&mut self, number: u32) {
+        if let Some(lane) = self.lanes.remove(&number) {
+            self.index.remove(number, &lane.subscription.wish.filter);
+            self.view.remove(number);
+            self.dirty.remove(&number);
+        }
+    }
+}

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::Invalid;
 use super::attribute::{Value, escape_pointer};
 use super::event::{Data, Draft, Event, Form, Origin};
+use super::topic::Topic;
 
 /// Media type of one event in structured mode.
 pub const STRUCTURED: &str = "application/cloudevents+json; charset=UTF-8";
@@ -48,6 +49,15 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
 
 /// Reads one event in structured mode. The data's bytes are the ones in `text`.
 pub fn parse(text: &[u8]) -> Result<Event, Invalid> {
+    parse_as(text, None)
+}
+
+/// Reads one event in structured mode that came on a topic, which wins over what it says itself.
+pub fn parse_on(text: &[u8], topic: Topic) -> Result<Event, Invalid> {
+    parse_as(text, Some(topic))
+}
+
+fn parse_as(text: &[u8], topic: Option<Topic>) -> Result<Event, Invalid> {
     let members: Members<'_> = serde_json::from_slice(text)
         .map_err(|error| Invalid::new("", format!("not a CloudEvent in JSON: {error}")))?;
     let mut draft = Draft::default();
@@ -72,7 +82,7 @@ pub fn parse(text: &[u8]) -> Result<Event, Invalid> {
         (None, Some(raw)) => Some(base64_data(raw, &draft)?),
         (None, None) => None,
     };
-    draft.finish(data, None, Origin::CloudEvent)
+    draft.finish(data, topic, Origin::CloudEvent)
 }
 
 /// Splits a batch into its events' texts. At most `events_max` of them.

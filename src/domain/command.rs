@@ -153,7 +153,7 @@ pub enum Refusal {
     #[error("the id {0:?} is taken")]
     Taken(String),
     /// The hub holds as many as it may.
-    #[error("the hub holds {0} subscriptions, which is limits.subscriptions_max")]
+    #[error("the hub holds {0} subscriptions, which is subscriptions.count_max")]
     Full(usize),
     /// Something in the request is not acceptable.
     #[error(transparent)]

@@ -124,7 +124,7 @@ impl Event {
     }
 
     /// The attributes of the event in printing order, `specversion` first, without
-    /// `datacontenttype`. The topic is printed where it does not follow from the type.
+    /// `datacontenttype`. The topic is printed where it does not follow from a CloudEvent's type.
     pub fn attributes(&self) -> Vec<(&str, Cow<'_, Value>)> {
         let text = |value: &str| Cow::Owned(Value::String(value.to_owned()));
         let mut all = vec![
@@ -141,7 +141,8 @@ impl Event {
         all.extend(
             self.extensions.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value))),
         );
-        let implied = self.kind.replace('.', "/") == self.topic.as_str();
+        let implied =
+            self.origin == Origin::CloudEvent && self.kind.replace('.', "/") == self.topic.as_str();
         if !implied && self.extension("topic").is_none() {
             all.push(("topic", text(self.topic.as_str())));
         }

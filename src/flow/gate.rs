@@ -94,9 +94,9 @@ impl Gate {
         (Token { id, name: name.to_owned(), grants, digest, created_at: now }, text)
     }
 
-    /// A credential for the command line on this machine.
-    pub fn new_local() -> String {
-        format!("{PREFIX}{LOCAL}_{}", BASE64.encode(clock::random::<32>()))
+    /// A text that nobody can guess.
+    pub fn new_secret() -> String {
+        BASE64.encode(clock::random::<32>())
     }
 }
 

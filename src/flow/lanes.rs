@@ -18,7 +18,7 @@ struct Shared {
 }
 
 /// Where one subscription's delivery stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneStatus {
     /// All events before it are done, or wait for a retry, or were given up.
     pub cursor: Offset,

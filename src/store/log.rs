@@ -231,7 +231,11 @@ fn whole_frame_at(
 }
 
 /// Looks behind a bad frame for a whole one that had the bad one's records as synced.
-fn later_witness(segment: &Segment, position: u64, next: Offset) -> Result<Option<u64>, Error> {
+pub(super) fn later_witness(
+    segment: &Segment,
+    position: u64,
+    next: Offset,
+) -> Result<Option<u64>, Error> {
     let text = std::fs::read(segment.path()).map_err(|error| Error::io(segment.path(), &error))?;
     let start = usize::try_from(position).unwrap_or(usize::MAX).saturating_add(1);
     let rest = text.get(start..).unwrap_or_default();
@@ -256,7 +260,7 @@ fn last_time(segment: &Segment) -> Result<Timestamp, Error> {
     Ok(newest)
 }
 
-fn segment_paths(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn segment_paths(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = std::fs::read_dir(dir).map_err(|error| Error::io(dir, &error))?;
     let mut paths = Vec::new();
     for entry in entries {

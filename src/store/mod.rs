@@ -18,6 +18,7 @@ mod tables;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod window;
 mod writer;
 
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 pub use lock::Lock;
 pub use open::{Store, open};
 pub use reader::{Counts, DeadLetterKey, Reader, Resume};
+pub use verify::{Findings, verify};
 pub use writer::{Answer, Failure, Pending, Submit, Writer};
 
 /// What went wrong, and so what the caller can do.

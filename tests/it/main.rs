@@ -1,1 +1,24 @@
-//! Tests.
+//! The hub over real sockets: one test for each rule that a user could notice, named after it.
+//! Written from the contract; never looks inside.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests connect, measure and start threads as the hub itself must not"
+)]
+
+mod support;
+
+mod bad_input;
+mod command_line;
+mod delivery;
+mod encoding;
+mod events;
+mod leases;
+mod mqtt;
+mod mqtt_bad_input;
+mod page;
+mod process;
+mod retries;
+mod stream;
+mod subscriptions;
+mod targets;
+mod tokens;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, malformed, millis, time};
+use super::Error;
+use super::envelope::{malformed, millis, time};
 use crate::domain::delivery::{self, Outcome, Reason};
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::record;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, envelope};
 use crate::domain::attribute::Value;
 use crate::domain::event::{self, Form, Message, Origin};
 use crate::domain::topic::Topic;
@@ -51,7 +51,7 @@ pub(super) fn write_event(event: &event::Event, out: &mut Vec<u8>) {
     let header = Event::from(event);
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    super::body(super::EVENT, &header, out);
+    envelope::body(envelope::EVENT, &header, out);
     let length = u32::try_from(out.len() - start - 4).expect("attributes are bounded at ingest");
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     if let Some(data) = &event.data {
@@ -64,7 +64,7 @@ pub(super) fn read_event(body: &[u8]) -> Result<event::Event, Error> {
     let (length, rest) = body.split_first_chunk::<4>().ok_or_else(malformed)?;
     let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| malformed())?;
     let (header, data) = rest.split_at_checked(length).ok_or_else(malformed)?;
-    let held: Event = super::read(header)?;
+    let held: Event = envelope::read(header)?;
     let bytes = |form| event::Data { bytes: Bytes::copy_from_slice(data), form };
     let value = |value| match value {
         Extension::Boolean(flag) => Value::Boolean(flag),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, malformed, millis, time};
+use super::Error;
+use super::envelope::{malformed, millis, time};
 use crate::domain::filter::Filter;
 use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{self, Class, OnExhausted, OnGone, Ordering};

@@ -16,7 +16,7 @@ use crate::domain::filter::Filter;
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{Class, Ordering, Policy};
-use crate::domain::record::{Progress, Token};
+use crate::domain::record::{Progress, Record, Token};
 use crate::domain::sign::Secret;
 use crate::domain::subscription::{
     Encoding, End, Method, Signing, Sink, Start, State, Subscription, Wish,

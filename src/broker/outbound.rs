@@ -1,0 +1,230 @@
+//! The way out of one connection: from its mailbox, or from the log when it fell behind, to PUBLISH
+//! packets. Nothing is dropped for being slow: a slow socket fills the output, the mailbox turns
+//! behind, and the log keeps the rest.
+//!
+//! Back to live without loss and without a double: (1) the mailbox takes items again, (2) the
+//! router's position P is read, (3) the log is read on to P, (4) from then the mailbox is the
+//! source and what it holds below the cursor is skipped. No loss: the router tells its position
+//! before it pushes a batch, so a batch whose pushes met a mailbox still behind lies below P and
+//! is read from the log; every later batch finds the mailbox live. No double: all that was read
+//! from the log is below the cursor, and the mailbox's items are compared with it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use crate::domain::Offset;
+use crate::domain::record::Entry;
+use crate::store::{self, Reader};
+use crate::telemetry::Metrics;
+
+use super::encode;
+use super::handshake::Client;
+use super::io::OUTPUT_MAX;
+use super::mailbox::{Item, Mailbox, Taken};
+use super::render::{qos, render};
+use super::router::Router;
+use super::subscriptions::Subscriptions;
+
+/// Items moved out of the mailbox at once.
+const TAKE: usize = 32;
+
+/// Records read from the log at once.
+const BATCH: usize = 64;
+
+type Reading = Pin<Box<dyn Future<Output = Batch> + Send>>;
+
+/// What a read of the log gave.
+pub(super) type Batch = Result<Vec<Arc<Entry>>, store::Error>;
+
+/// What one connection is about to send.
+pub(super) struct Outbound {
+    mailbox: Arc<Mailbox>,
+    router: Arc<Router>,
+    reader: Reader,
+    ready: VecDeque<Item>,
+    /// All before it was considered.
+    cursor: Offset,
+    source: Source,
+    reading: Option<Reading>,
+    window: Window,
+}
+
+/// Where the next events come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Mailbox,
+    /// The log; up to an offset once the mailbox is live again.
+    Log {
+        until: Option<Offset>,
+    },
+}
+
+/// Packet identifiers that the client has not acknowledged.
+#[derive(Debug)]
+struct Window {
+    open: VecDeque<u16>,
+    last: u16,
+    size: usize,
+}
+
+impl Outbound {
+    pub(super) fn new(
+        mailbox: Arc<Mailbox>,
+        router: Arc<Router>,
+        reader: Reader,
+        window: u16,
+    ) -> Self {
+        Self {
+            mailbox,
+            router,
+            reader,
+            ready: VecDeque::new(),
+            cursor: 0,
+            source: Source::Mailbox,
+            reading: None,
+            window: Window { open: VecDeque::new(), last: 0, size: usize::from(window) },
+        }
+    }
+
+    /// The client has a message. Identifiers that are not open are ignored.
+    pub(super) fn acknowledged(&mut self, id: u16) {
+        self.window.close(id);
+    }
+
+    /// Writes what may be written now. `true`: there is more, but the output is full.
+    pub(super) fn fill(&mut self, out: &mut BytesMut, client: &Client, metrics: &Metrics) -> bool {
+        loop {
+            if out.len() >= OUTPUT_MAX {
+                return true;
+            }
+            let Some(item) = self.next() else { return false };
+            let Some(event) = item.entry.event() else { continue };
+            if !client.caller.grants.may_receive(event.topic.as_str()) {
+                continue;
+            }
+            let qos = qos(event).min(item.qos);
+            let id = if qos == 0 { Some(0) } else { self.window.open() };
+            let Some(id) = id else {
+                self.ready.push_front(item);
+                return false;
+            };
+            let rendered = render(event, client.version);
+            if encode::publish(out, &rendered, client.version, qos, id, client.packet_max) {
+                metrics.broker_messages_out.inc();
+            } else {
+                self.window.close(id);
+                metrics.broker_messages_dropped.inc();
+            }
+        }
+    }
+
+    /// Whether `read` has something to do: the connection is behind and has sent what it had.
+    pub(super) fn wants_log(&self) -> bool {
+        self.source != Source::Mailbox && self.ready.is_empty()
+    }
+
+    /// Reads on in the log. Safe to drop: the read goes on at the next call.
+    pub(super) async fn read(&mut self) -> Batch {
+        let (reader, cursor) = (&self.reader, self.cursor);
+        let reading = self.reading.get_or_insert_with(|| {
+            let reader = reader.clone();
+            Box::pin(async move { reader.read(cursor, BATCH).await })
+        });
+        let batch = reading.await;
+        self.reading = None;
+        batch
+    }
+
+    /// Takes over what was read. Tells how many records retention had removed before they could be
+    /// read.
+    pub(super) fn resume(&mut self, batch: Vec<Arc<Entry>>, filters: &Subscriptions) -> u64 {
+        let at_the_tail = batch.len() < BATCH;
+        let gap = batch.first().map_or(0, |first| first.offset.saturating_sub(self.cursor));
+        if let Some(last) = batch.last() {
+            self.cursor = last.offset + 1;
+        }
+        for entry in batch {
+            let granted = entry.event().and_then(|event| filters.granted(entry.offset, event));
+            if let Some(qos) = granted {
+                self.ready.push_back(Item { entry, qos });
+            }
+        }
+        let Source::Log { until } = self.source else { return gap };
+        let until = until.or_else(|| at_the_tail.then(|| self.go_live()));
+        self.source = match until {
+            Some(position) if self.cursor >= position => Source::Mailbox,
+            until => Source::Log { until },
+        };
+        gap
+    }
+
+    fn go_live(&self) -> Offset {
+        self.mailbox.go_live();
+        self.router.position()
+    }
+
+    fn next(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(item);
+            }
+            if self.source != Source::Mailbox {
+                return None;
+            }
+            match self.mailbox.take(TAKE, &mut self.ready) {
+                Taken::Nothing => return None,
+                Taken::Behind => self.source = Source::Log { until: None },
+                Taken::Some => {
+                    let cursor = self.cursor;
+                    self.ready.retain(|item| item.entry.offset >= cursor);
+                    if let Some(last) = self.ready.back() {
+                        self.cursor = last.entry.offset + 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Window {
+    /// A free identifier, if the client takes one more message.
+    fn open(&mut self) -> Option<u16> {
+        if self.open.len() >= self.size {
+            return None;
+        }
+        loop {
+            self.last = self.last.checked_add(1).unwrap_or(1);
+            if !self.open.contains(&self.last) {
+                self.open.push_back(self.last);
+                return Some(self.last);
+            }
+        }
+    }
+
+    fn close(&mut self, id: u16) {
+        if let Some(at) = self.open.iter().position(|open| *open == id) {
+            self.open.remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_hands_out_each_identifier_once_and_no_more_than_its_size() {
+        let mut window = Window { open: VecDeque::new(), last: u16::MAX - 1, size: 3 };
+        assert_eq!((window.open(), window.open(), window.open()), (Some(65_535), Some(1), Some(2)));
+        assert_eq!(window.open(), None);
+        window.close(7);
+        assert_eq!(window.open(), None);
+        window.close(1);
+        window.last = u16::MAX - 1;
+        assert_eq!(window.open(), Some(1), "65535 is still open");
+    }
+}

@@ -1,0 +1,18 @@
+//! The native API under `/v1`: decodes JSON into the domain's words and prints them back. Never
+//! decides; that is the domain's.
+
+pub(crate) mod changes;
+pub(crate) mod dead_letters;
+pub(crate) mod events;
+mod fields;
+pub(crate) mod history;
+mod listing;
+mod mask;
+mod merge;
+mod mode;
+pub(crate) mod printed;
+mod shape;
+mod shape_policy;
+pub(crate) mod status;
+pub(crate) mod subscriptions;
+pub(crate) mod tokens;

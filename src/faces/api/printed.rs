@@ -1,0 +1,93 @@
+//! A subscription as JSON shows it. Never shows a secret: not the signing key, not a header that
+//! looks like a credential.
+
+use serde_json::{Value, json};
+
+use super::{mask, shape_policy};
+use crate::domain::subscription::{Signing, Sink, Start, State, Subscription};
+use crate::faces::router::App;
+use crate::flow::LaneStatus;
+
+/// The whole subscription with what delivery is doing.
+pub(crate) fn subscription(hub: &App, subscription: &Subscription) -> Value {
+    let mut value = wish(subscription);
+    let lane = hub.lanes.status(subscription.number);
+    let next = hub.reader.next_offset();
+    value["id"] = json!(subscription.id);
+    value["version"] = json!(subscription.version);
+    value["state"] = json!(subscription.state.as_str());
+    if let State::Ended(end, _) = subscription.state {
+        value["reason"] = json!(end.as_str());
+    }
+    value["owner"] = json!(subscription.owner);
+    value["created_at"] = json!(subscription.created_at.to_string());
+    value["updated_at"] = json!(subscription.updated_at.to_string());
+    value["expires_at"] = json!(subscription.lease.map(|lease| lease.expires_at.to_string()));
+    value["status"] = lane.map_or(Value::Null, |lane| status(&lane, next));
+    value
+}
+
+/// What was asked for, in the form in which it can be asked for again. `lease_seconds` is what was
+/// granted.
+pub(crate) fn wish(subscription: &Subscription) -> Value {
+    let wish = &subscription.wish;
+    let Sink::Http { url, method, headers } = &wish.sink;
+    json!({
+        "name": wish.name,
+        "labels": wish.labels,
+        "filter": wish.filter.print(),
+        "sink": {"http": {
+            "url": url.as_str(),
+            "method": method.as_str(),
+            "headers": mask::mask(headers),
+        }},
+        "encoding": wish.encoding.as_str(),
+        "template": null,
+        "signing": match wish.signing {
+            Signing::None => Value::Null,
+            Signing::StandardWebhooks(_) => json!({"standard_webhooks": {}}),
+        },
+        "lease_seconds": subscription.lease.map(|lease| lease.seconds),
+        "start": match wish.start {
+            Start::Now => json!("now"),
+            Start::Earliest => json!("earliest"),
+            Start::Offset(offset) => json!(offset),
+        },
+        "policy": shape_policy::print(&wish.policy),
+    })
+}
+
+fn status(lane: &LaneStatus, next: u64) -> Value {
+    json!({
+        "cursor": lane.cursor,
+        "lag": next.saturating_sub(lane.cursor),
+        "in_flight": lane.in_flight,
+        "queued": lane.queued,
+        "retrying": lane.retrying,
+        "delivered": lane.delivered,
+        "failed": lane.failed,
+        "last_error": lane.last_error,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::domain::Timestamp;
+    use crate::domain::lease::Lease;
+    use crate::domain::subscription::{State, Subscription, Wish};
+
+    /// A subscription for tests.
+    pub(crate) fn subscription(wish: Wish) -> Subscription {
+        Subscription {
+            id: "s1".to_owned(),
+            number: 1,
+            version: 1,
+            owner: Some("t1".to_owned()),
+            wish,
+            lease: Some(Lease { seconds: 3_600, expires_at: Timestamp::UNIX_EPOCH }),
+            state: State::Active,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A delivery policy in JSON. What is left out has the domain's default.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::fields::Field;
+use crate::domain::Invalid;
+use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
+use crate::domain::quantity::{parse_duration, print_duration};
+
+const ORDERINGS: [(&str, Ordering); 3] =
+    [("none", Ordering::None), ("key", Ordering::Key), ("strict", Ordering::Strict)];
+
+const ON_GONE: [(&str, OnGone); 2] = [("end", OnGone::End), ("fail", OnGone::Fail)];
+
+const ON_EXHAUSTED: [(&str, OnExhausted); 2] =
+    [("dead_letter", OnExhausted::DeadLetter), ("drop", OnExhausted::Drop)];
+
+/// Reads a policy.
+pub(crate) fn parse(policy: &Field<'_>) -> Result<Policy, Invalid> {
+    let default = Policy::default();
+    let mut fields = policy.fields()?;
+    let list = |field: Option<Field<'_>>, default| match field {
+        Some(field) => field.items()?.iter().map(|item| item.parse(Class::parse)).collect(),
+        None => Ok(default),
+    };
+    let read = Policy {
+        timeout: fields.get("timeout").map_or(Ok(default.timeout), |f| duration(&f))?,
+        max_in_flight: fields
+            .get("max_in_flight")
+            .map_or(Ok(default.max_in_flight), |f| number(&f))?,
+        rate_per_second: fields.get("rate_per_second").map(|f| number(&f)).transpose()?,
+        ordering: word(fields.get("ordering"), &ORDERINGS, default.ordering)?,
+        retry: match fields.get("retry") {
+            Some(field) => field.items()?.iter().map(duration).collect::<Result<_, _>>()?,
+            None => default.retry,
+        },
+        retry_on: list(fields.get("retry_on"), default.retry_on)?,
+        ignore: list(fields.get("ignore"), default.ignore)?,
+        on_gone: word(fields.get("on_gone"), &ON_GONE, default.on_gone)?,
+        on_exhausted: word(fields.get("on_exhausted"), &ON_EXHAUSTED, default.on_exhausted)?,
+        max_age: fields.get("max_age").map(|f| duration(&f)).transpose()?,
+    };
+    fields.done(&[])?;
+    Ok(read)
+}
+
+/// Writes a policy with every field.
+pub(crate) fn print(policy: &Policy) -> Value {
+    let classes = |classes: &[Class]| classes.iter().map(Class::to_string).collect::<Value>();
+    json!({
+        "timeout": print_duration(policy.timeout),
+        "max_in_flight": policy.max_in_flight,
+        "rate_per_second": policy.rate_per_second,
+        "ordering": name(&ORDERINGS, policy.ordering),
+        "retry": policy.retry.iter().map(|wait| print_duration(*wait)).collect::<Value>(),
+        "retry_on": classes(&policy.retry_on),
+        "ignore": classes(&policy.ignore),
+        "on_gone": name(&ON_GONE, policy.on_gone),
+        "on_exhausted": name(&ON_EXHAUSTED, policy.on_exhausted),
+        "max_age": policy.max_age.map(print_duration),
+    })
+}
+
+fn duration(field: &Field<'_>) -> Result<Duration, Invalid> {
+    parse_duration(field.text()?).map_err(|detail| field.bad(detail))
+}
+
+fn number(field: &Field<'_>) -> Result<u32, Invalid> {
+    u32::try_from(field.number()?).map_err(|_| field.bad("is too large"))
+}
+
+fn word<T: Copy>(field: Option<Field<'_>>, words: &[(&str, T)], default: T) -> Result<T, Invalid> {
+    let Some(field) = field else { return Ok(default) };
+    let text = field.text()?;
+    words.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
+        field.bad(format!("must be one of {}", names.join(", ")))
+    })
+}
+
+fn name<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, held)| *held == value).map_or("", |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &Value) -> Result<Policy, Invalid> {
+        parse(&Field { value, at: "/policy".to_owned() })
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default_and_all_of_it_prints_back() {
+        assert_eq!(read(&json!({})).expect("empty"), Policy::default());
+        let printed = print(&Policy::default());
+        assert_eq!(printed["retry"], json!(["5s", "30s", "2m", "10m", "1h", "6h"]));
+        assert_eq!(printed["retry_on"], json!(["408", "425", "429", "5xx", "network"]));
+        let full = json!({"timeout": "5s", "max_in_flight": 1, "rate_per_second": 10,
+            "ordering": "key", "retry": [], "retry_on": ["503"], "ignore": ["412"],
+            "on_gone": "fail", "on_exhausted": "drop", "max_age": "1h"});
+        assert_eq!(print(&read(&full).expect("valid")), full);
+    }
+
+    #[test]
+    fn a_bad_policy_is_refused_at_its_field() {
+        let check = |value: Value, pointer: &str| {
+            assert_eq!(read(&value).expect_err(pointer).pointer, pointer);
+        };
+        check(json!([]), "/policy");
+        check(json!({"timeout": 30}), "/policy/timeout");
+        check(json!({"timeout": "30"}), "/policy/timeout");
+        check(json!({"retry": ["5s", "soon"]}), "/policy/retry/1");
+        check(json!({"retry_on": ["9xx"]}), "/policy/retry_on/0");
+        check(json!({"max_in_flight": 4294967296u64}), "/policy/max_in_flight");
+        check(json!({"rate_per_second": -1}), "/policy/rate_per_second");
+        check(json!({"ordering": "total"}), "/policy/ordering");
+        check(json!({"on_gone": null, "retries": 3}), "/policy/retries");
+    }
+}

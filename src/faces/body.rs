@@ -1,0 +1,110 @@
+//! Request bodies: read whole, bounded in size and time. Never unbounded, never without a look at
+//! the media type.
+
+use std::time::Duration;
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::LengthLimitError;
+use serde_json::Value;
+
+use super::codes;
+use super::problem::Problem;
+use super::router::Hub;
+use crate::domain::quantity::print_size;
+
+/// Longest time that a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request's body, at most `http.body_max` long.
+pub(crate) struct Payload(pub(crate) Bytes);
+
+impl FromRequest<Hub> for Payload {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, hub: &Hub) -> Result<Self, Problem> {
+        let size_max = hub.config.http.body_max;
+        let too_large = || {
+            let size = print_size(size_max.0);
+            Problem::new(codes::BODY_TOO_LARGE, format!("http.body_max is {size}"))
+        };
+        let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+        if announced.and_then(|v| v.parse::<u64>().ok()).is_some_and(|n| n > size_max.0) {
+            return Err(too_large());
+        }
+        let read = to_bytes(request.into_body(), size_max.bytes());
+        match tokio::time::timeout(BODY_TIMEOUT, read).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(error)) if is_too_long(&error) => Err(too_large()),
+            Ok(Err(_)) => Err(Problem::new(codes::BODY_UNREADABLE, "the connection broke")),
+            Err(_) => Err(Problem::new(codes::BODY_TIMEOUT, "a body may take 30 seconds")),
+        }
+    }
+}
+
+/// Reads a body as JSON, if its media type is one of these or not said.
+pub(crate) fn json(headers: &HeaderMap, body: &[u8], types: &[&str]) -> Result<Value, Problem> {
+    if let Some(media_type) = media_type(headers)
+        && !types.iter().any(|known| essence(media_type).eq_ignore_ascii_case(known))
+    {
+        let detail = format!("send Content-Type: {}", types.join(" or "));
+        return Err(Problem::new(codes::MEDIA_TYPE_UNKNOWN, detail));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::new(codes::JSON_INVALID, error.to_string()))
+}
+
+/// The request's media type with its parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
+}
+
+/// A media type without its parameters.
+pub(crate) fn essence(media_type: &str) -> &str {
+    media_type.split(';').next().unwrap_or_default().trim()
+}
+
+/// Reads a form's fields.
+pub(crate) fn form(body: &[u8]) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(body).into_owned().collect()
+}
+
+/// A form's field by name, or nothing.
+pub(crate) fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
+    form.iter().find(|(held, _)| held == name).map_or("", |(_, value)| value.as_str())
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_bodies_are_judged_by_media_type_and_content() {
+        let check = |media_type: &str, body: &str, expected: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if !media_type.is_empty() {
+                headers.insert(CONTENT_TYPE, media_type.parse().expect("header"));
+            }
+            let read = json(&headers, body.as_bytes(), &["application/json"]);
+            assert_eq!(read.err().map(|problem| problem.code().0), expected, "{media_type}");
+        };
+        check("", "{}", None);
+        check("Application/JSON; charset=utf-8", "{}", None);
+        check("text/plain", "{}", Some("E-MEDIA-TYPE-UNKNOWN"));
+        check("application/json", "{", Some("E-JSON-INVALID"));
+    }
+}

@@ -1,0 +1,23 @@
+//! The HTTP face: the native API, event streams, probes and the web page.
+//!
+//! It decodes requests, asks `flow`, and encodes answers. Never here: a decision about events or
+//! subscriptions, a write that does not go through `flow`, an outbound connection.
+
+mod api;
+mod auth;
+mod body;
+mod codes;
+mod pages;
+mod path;
+mod probes;
+mod problem;
+mod query;
+mod router;
+mod routes;
+mod select;
+mod sessions;
+mod setup;
+mod sse;
+
+pub use codes::CODES;
+pub use router::{Deps, router};

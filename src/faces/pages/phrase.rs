@@ -1,0 +1,103 @@
+//! Figures in words for people: remaining time, sizes, the beginning of an event's data. Pure.
+
+use crate::domain::Timestamp;
+use crate::domain::event::{Data, Form};
+use crate::domain::subscription::{State, Subscription};
+
+/// Characters of an event's data that a page shows.
+const PREVIEW_CHARS: usize = 120;
+
+/// Where a subscription stands: `59 min`, `no end`, `ended: expired`.
+pub(crate) fn lease(subscription: &Subscription, now: Timestamp) -> String {
+    match (subscription.state, subscription.lease) {
+        (State::Ended(end, _), _) => format!("ended: {}", end.as_str()),
+        (State::Active | State::Paused, None) => "no end".to_owned(),
+        (State::Active | State::Paused, Some(lease)) => {
+            remaining(lease.expires_at.as_second() - now.as_second())
+        }
+    }
+}
+
+/// A size in the largest binary unit of which there is at least one, to one decimal place.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) => {
+            let tenths = u128::from(bytes) * 10 / u128::from(*unit);
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} B"),
+    }
+}
+
+/// The beginning of an event's data on one line; the page's template escapes it.
+pub(crate) fn preview(data: Option<&Data>) -> String {
+    let Some(data) = data else { return "no data".to_owned() };
+    if data.form == Form::Binary {
+        return "binary".to_owned();
+    }
+    let head = &data.bytes[..data.bytes.len().min(PREVIEW_CHARS * 4)];
+    let text = String::from_utf8_lossy(head);
+    let shown: String = text.chars().take(PREVIEW_CHARS).map(plain).collect();
+    let more = data.bytes.len() > shown.len();
+    if more { format!("{}…", shown.trim_end_matches('\u{fffd}')) } else { shown }
+}
+
+fn plain(character: char) -> char {
+    if character.is_control() { ' ' } else { character }
+}
+
+fn remaining(seconds: i64) -> String {
+    match seconds {
+        ..=0 => "over".to_owned(),
+        1..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn remaining_time_is_told_in_the_fitting_unit() {
+        for (seconds, expected) in [
+            (-5, "over"),
+            (0, "over"),
+            (45, "45 s"),
+            (3_599, "59 min"),
+            (7_200, "2 h"),
+            (86_400, "24 h"),
+            (518_400, "6 days"),
+        ] {
+            assert_eq!(remaining(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn sizes_have_one_decimal_place() {
+        for (bytes, expected) in
+            [(0, "0 B"), (1_023, "1023 B"), (1_536, "1.5 KiB"), (64 << 20, "64.0 MiB")]
+        {
+            assert_eq!(size(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn a_preview_is_short_and_on_one_line() {
+        let check = |bytes: &'static [u8], media_type, expected: &str| {
+            let data = Data::judge(Bytes::from_static(bytes), media_type);
+            assert_eq!(preview(Some(&data)), expected);
+        };
+        check(b"{\n \"a\": 1}", None, "{  \"a\": 1}");
+        check(b"<b>", Some("text/html"), "<b>");
+        check(&[0, 255], None, "binary");
+        assert_eq!(preview(None), "no data");
+        let long = Data::judge(Bytes::from("é".repeat(500)), Some("text/plain"));
+        assert_eq!(preview(Some(&long)), format!("{}…", "é".repeat(PREVIEW_CHARS)));
+    }
+}

@@ -1,0 +1,294 @@
+//! `GET /v1/stream`: Server-Sent Events straight from the log, one cursor from catching up to
+//! live. Never skips an event in silence, never holds more than one small batch in memory.
+//!
+//! The `id` of a block is the offset up to which the client has seen everything, itself included:
+//! `Last-Event-ID: n` goes on at `n + 1`. The first block only primes `id` and `retry`; on an empty
+//! log that id is `-1`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_stream::Stream;
+
+use super::codes;
+use super::problem::Problem;
+use super::query::{Query, invalid};
+use super::router::Hub;
+use super::select::{Position, Selection};
+use crate::domain::record::Entry;
+use crate::domain::{Invalid, Offset, cloudevents};
+use crate::flow::Caller;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How long a client waits before it comes back.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How long it waits when all streams are taken. A 503 would make browsers give up for good.
+const RETRY_FULL: Duration = Duration::from_secs(30);
+
+/// Most records read at a time.
+const BATCH_MAX: usize = 32;
+
+/// Bytes of frames after which a batch is handed over.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// `GET /v1/stream`
+pub(crate) async fn stream(
+    State(hub): State<Hub>,
+    caller: Caller,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let known = [&Selection::KEYS[..], &["lastEventId"]].concat();
+    let query = Query::parse(raw.as_deref(), &known)?;
+    let cursor = start(&hub, &query, &headers).await?;
+    let selection = Selection::parse(caller, &query)?;
+    let Ok(permit) = hub.streams.clone().try_acquire_owned() else {
+        return Ok(answer(Body::from(retry_block(RETRY_FULL))));
+    };
+    let first = Bytes::from(format!("{}{}", retry_line(RETRY), id_block(cursor)));
+    let reader = Cursor::new(hub, selection, cursor, permit);
+    Ok(answer(Body::from_stream(Frames::new(first, reader))))
+}
+
+/// Where to begin: `Last-Event-ID`, else `lastEventId`, else `from`, else after the newest.
+async fn start(hub: &Hub, query: &Query, headers: &HeaderMap) -> Result<Offset, Problem> {
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
+    let seen = header.or(query.get("lastEventId")).filter(|text| !text.is_empty());
+    let Some(seen) = seen else {
+        return Position::parse(query.get("from").unwrap_or("latest"))?.resolve(hub).await;
+    };
+    let next = hub.reader.next_offset();
+    after(seen).filter(|cursor| *cursor <= next).ok_or_else(|| {
+        let detail = format!("must be the id of an event of this log, at most {}", last(next));
+        match header {
+            Some(_) => {
+                let fault = Invalid::new(LAST_EVENT_ID.as_str(), detail);
+                Problem::invalid(codes::HEADER_INVALID, fault)
+            }
+            None => invalid("lastEventId", detail),
+        }
+    })
+}
+
+fn answer(body: Body) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, body).into_response()
+}
+
+/// One client's place in the log.
+struct Cursor {
+    hub: Hub,
+    selection: Selection,
+    next: Offset,
+    /// The cursor that the newest `id` told the client.
+    told: Offset,
+    heartbeat: Interval,
+    _open: Open,
+}
+
+/// Counts a stream as open until it is dropped.
+struct Open(
+    Gauge,
+    #[expect(dead_code, reason = "held until the stream ends")] OwnedSemaphorePermit,
+);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What woke the cursor.
+enum Woken {
+    Stopping,
+    Idle,
+    Read(Result<Vec<Arc<Entry>>, Problem>),
+}
+
+impl Cursor {
+    fn new(hub: Hub, selection: Selection, next: Offset, permit: OwnedSemaphorePermit) -> Self {
+        let gauge = hub.metrics.faces_streams.clone();
+        gauge.inc();
+        let mut heartbeat =
+            interval(hub.config.http.stream_heartbeat.0.max(Duration::from_millis(1)));
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.reset();
+        Self { hub, selection, next, told: next, heartbeat, _open: Open(gauge, permit) }
+    }
+
+    /// The next bytes for the client; `None` ends the stream.
+    async fn advance(&mut self) -> Option<Bytes> {
+        loop {
+            if !self.hub.gate.still_valid(self.selection.caller()) {
+                return None;
+            }
+            let oldest = self.hub.reader.oldest_offset();
+            if self.next < oldest {
+                return Some(self.skip_to(oldest));
+            }
+            match self.wake().await {
+                Woken::Stopping | Woken::Read(Err(_)) => return None,
+                Woken::Idle => return Some(self.beat()),
+                Woken::Read(Ok(entries)) => {
+                    let frames = self.print(&entries);
+                    if !frames.is_empty() {
+                        self.heartbeat.reset();
+                        return Some(Bytes::from(frames));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every arm only waits or reads: dropping one half-way loses nothing, the cursor stands.
+    async fn wake(&mut self) -> Woken {
+        let (reader, next) = (&self.hub.reader, self.next);
+        let read = async {
+            let entries = reader.read(next, BATCH_MAX).await?;
+            if entries.is_empty() {
+                reader.changed(next).await;
+            }
+            Ok(entries)
+        };
+        tokio::select! {
+            biased;
+            () = self.hub.stop.wait() => Woken::Stopping,
+            _ = self.heartbeat.tick() => Woken::Idle,
+            entries = read => Woken::Read(entries),
+        }
+    }
+
+    fn print(&mut self, entries: &[Arc<Entry>]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for entry in entries {
+            if let Some(event) = entry.event().filter(|event| self.selection.passes(event)) {
+                out.extend_from_slice(format!("id: {}\ndata: ", entry.offset).as_bytes());
+                out.extend_from_slice(&cloudevents::print_line(event));
+                out.extend_from_slice(b"\n\n");
+                self.told = entry.offset + 1;
+            }
+            self.next = entry.offset + 1;
+            if out.len() >= CHUNK_BYTES {
+                break;
+            }
+        }
+        out
+    }
+
+    /// A comment, and how far the log was seen if that changed: events that the filter kept back
+    /// need not be read again after a reconnection.
+    fn beat(&mut self) -> Bytes {
+        if self.told == self.next {
+            return Bytes::from_static(b":\n\n");
+        }
+        self.told = self.next;
+        Bytes::from(format!(":\n{}", id_block(self.next)))
+    }
+
+    /// Retention overtook the cursor: `from` is the first offset missed, `to` the one read next.
+    fn skip_to(&mut self, oldest: Offset) -> Bytes {
+        let from = std::mem::replace(&mut self.next, oldest);
+        self.told = oldest;
+        let data = serde_json::json!({ "from": from, "to": oldest });
+        Bytes::from(format!("event: gap\ndata: {data}\n{}", id_block(oldest)))
+    }
+}
+
+/// A cursor on its way to the next bytes.
+type Step = Pin<Box<dyn Future<Output = Option<(Bytes, Cursor)>> + Send>>;
+
+/// The body: pulled by the connection, so a slow reader slows its own cursor and nothing else.
+struct Frames {
+    first: Option<Bytes>,
+    step: Step,
+}
+
+impl Frames {
+    fn new(first: Bytes, cursor: Cursor) -> Self {
+        Self { first: Some(first), step: Box::pin(step(cursor)) }
+    }
+}
+
+impl Stream for Frames {
+    type Item = Result<Bytes, std::convert::Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        self.step.as_mut().poll(context).map(|done| {
+            let (bytes, cursor) = done?;
+            self.step = Box::pin(step(cursor));
+            Some(Ok(bytes))
+        })
+    }
+}
+
+async fn step(mut cursor: Cursor) -> Option<(Bytes, Cursor)> {
+    let bytes = cursor.advance().await?;
+    Some((bytes, cursor))
+}
+
+/// The offset after a last event id.
+fn after(seen: &str) -> Option<Offset> {
+    match seen {
+        "-1" => Some(0),
+        _ => seen.parse::<Offset>().ok()?.checked_add(1),
+    }
+}
+
+/// The last event id of a client that has seen all before a cursor.
+fn last(cursor: Offset) -> String {
+    cursor.checked_sub(1).map_or("-1".to_owned(), |seen| seen.to_string())
+}
+
+fn id_block(cursor: Offset) -> String {
+    format!("id: {}\n\n", last(cursor))
+}
+
+fn retry_line(wait: Duration) -> String {
+    format!("retry: {}\n", wait.as_millis())
+}
+
+fn retry_block(wait: Duration) -> String {
+    format!("{}\n", retry_line(wait))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_event_id_goes_on_where_it_ended() {
+        for cursor in [0, 1, 2, 1_000_000] {
+            assert_eq!(after(&last(cursor)), Some(cursor));
+        }
+        for bad in ["", "-2", "x", "1.0", "18446744073709551615"] {
+            assert_eq!(after(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_framed_as_the_standard_says() {
+        assert_eq!(id_block(0), "id: -1\n\n");
+        assert_eq!(id_block(8), "id: 7\n\n");
+        assert_eq!(retry_block(RETRY_FULL), "retry: 30000\n\n");
+    }
+}

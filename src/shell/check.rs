@@ -1,0 +1,61 @@
+//! `tidings check`: looks configuration and store over without starting or changing anything.
+
+use toml::Value;
+
+use super::{Error, print};
+use crate::config::{self, Loaded, Sources};
+use crate::{control, store};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print the effective configuration and where each value came from.
+    #[arg(long)]
+    print: bool,
+    /// Check what `serve --dev` would run with.
+    #[arg(long)]
+    dev: bool,
+}
+
+pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), Error> {
+    let loaded = config::load(&Sources { dev: args.dev, ..sources.clone() })?;
+    if args.print {
+        print_tree(&loaded);
+    }
+    let dir = &loaded.config.data.dir;
+    print::line("configuration: good");
+    if !dir.exists() {
+        print::line(&format!("store: none yet in {}", dir.display()));
+        return Ok(());
+    }
+    let found = store::verify(dir)?;
+    print::line(&format!(
+        "store: {} records in {} segments, {} bytes, every checksum good",
+        found.records, found.segments, found.bytes
+    ));
+    if found.torn_bytes > 0 && control::read(dir).is_none() {
+        let torn = found.torn_bytes;
+        print::line(&format!("store: {torn} bytes of a torn write follow; a start cuts them off"));
+    }
+    Ok(())
+}
+
+fn print_tree(loaded: &Loaded) {
+    for (section, keys) in &loaded.tree {
+        print::line(&format!("[{section}]"));
+        for (key, value) in keys.as_table().into_iter().flatten() {
+            let origin = loaded.origins.get(&format!("{section}.{key}"));
+            let origin = origin.map_or("default", String::as_str);
+            print::line(&format!("{key} = {}  # {origin}", shown(value)));
+        }
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(shown).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,97 @@
+//! The command line: options, commands, exit codes.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::exit_code::exit_code;
+use super::{Error, check, demo, print, publish, serve, tail, token};
+use crate::config::{self, Loaded, Sources};
+
+/// A change-notification appliance: MQTT broker, webhooks and event streams over one durable log.
+#[derive(Debug, Parser)]
+#[command(name = "tidings", version, disable_help_subcommand = true)]
+struct Args {
+    /// Configuration file; conf.d/*.toml beside it is read too.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept; wins over data.dir.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub (what happens without a command).
+    Serve(serve::Args),
+    /// Check configuration and store without starting.
+    Check(check::Args),
+    /// Create, list and revoke tokens, on a running hub or a stopped one.
+    Token(token::Args),
+    /// Publish one event to a topic of a running hub.
+    Publish(publish::Args),
+    /// Print events of a running hub as they come, one JSON object a line.
+    Tail(tail::Args),
+    /// Run a hub, a webhook receiver, an MQTT subscriber and a publisher, and show what happens.
+    Demo,
+}
+
+/// Runs the command that the arguments name.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            // Printing can only fail where nobody reads; the code says the same.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::error(&format!("tidings: {error}"));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn dispatch(args: Args) -> Result<(), Error> {
+    let mut sources = Sources {
+        file: args.config,
+        data_dir: args.data_dir,
+        dev: false,
+        environment: std::env::vars().collect(),
+    };
+    match args.command.unwrap_or(Command::Serve(serve::Args::default())) {
+        Command::Serve(options) => {
+            sources.dev = options.dev;
+            start(serve::run(load(&sources)?.config))
+        }
+        Command::Check(options) => check::run(&options, &sources),
+        Command::Token(options) => start(token::run(options, load(&sources)?.config)),
+        Command::Publish(options) => start(publish::run(options, load(&sources)?.config)),
+        Command::Tail(options) => start(tail::run(options, load(&sources)?.config)),
+        Command::Demo => {
+            sources.dev = true;
+            start(demo::run(load(&sources)?.config))
+        }
+    }
+}
+
+fn load(sources: &Sources) -> Result<Loaded, Error> {
+    Ok(config::load(sources)?)
+}
+
+/// Runs a command on a runtime of its own.
+fn start(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tidings")
+        .build()
+        .map_err(|error| Error::Fault(format!("no runtime can be started: {error}")))?;
+    runtime.block_on(command)
+}

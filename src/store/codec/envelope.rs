@@ -1,0 +1,135 @@
+//! The envelope of a record: kind u8, version u8, length u32, body. The only place that knows
+//! bincode.
+//!
+//! Each version is one frozen struct in a file of its own (`*_v1`), with golden bytes in the tests.
+//! Fields and variants are only ever appended, as a new version. An unknown version is refused with
+//! the release that is needed; an older one is read for ever.
+
+use std::time::Duration;
+
+use bincode::Options;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Error, delivery_v1, event_v1, subscription_v1};
+use crate::domain::Timestamp;
+use crate::domain::record::Record;
+
+/// Largest body that is read or written. Far above what an event may have.
+const BODY_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes before a body.
+const HEAD: usize = 6;
+
+pub(super) const EVENT: u8 = 1;
+const SUBSCRIPTION: u8 = 2;
+const SUBSCRIPTION_REMOVED: u8 = 3;
+const TOKEN: u8 = 4;
+const TOKEN_REVOKED: u8 = 5;
+const RETRY: u8 = 6;
+const SETTLED: u8 = 7;
+const DEAD_LETTER: u8 = 8;
+const PROGRESS: u8 = 9;
+
+/// Appends a record's bytes.
+pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD]);
+    let kind = match record {
+        Record::Event(event) => {
+            event_v1::write_event(event, out);
+            EVENT
+        }
+        Record::Subscription(held) => {
+            body(SUBSCRIPTION, &subscription_v1::Subscription::from(&**held), out)
+        }
+        Record::SubscriptionRemoved { number, id } => {
+            body(SUBSCRIPTION_REMOVED, &(number, id), out)
+        }
+        Record::Token(token) => body(TOKEN, &delivery_v1::Token::from(token), out),
+        Record::TokenRevoked { id } => body(TOKEN_REVOKED, id, out),
+        Record::Retry(retry) => body(RETRY, &delivery_v1::Retry::from(retry), out),
+        Record::Settled { subscription, offset } => body(SETTLED, &(subscription, offset), out),
+        Record::DeadLetter(letter) => {
+            body(DEAD_LETTER, &delivery_v1::DeadLetter::from(letter), out)
+        }
+        Record::Progress(progress) => body(PROGRESS, &delivery_v1::Progress::from(progress), out),
+    };
+    let length = u32::try_from(out.len() - start - HEAD).expect("bodies are bounded at ingest");
+    out[start] = kind;
+    out[start + 1] = 1;
+    out[start + 2..start + HEAD].copy_from_slice(&length.to_le_bytes());
+}
+
+/// A record's bytes on their own, as tables keep them.
+pub(crate) fn to_bytes(record: &Record) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    encode(record, &mut out);
+    out
+}
+
+/// Takes one record off the front of `bytes`.
+pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
+    let malformed = || Error::Malformed("it ends too early".to_owned());
+    let (head, rest) = bytes.split_at_checked(HEAD).ok_or_else(malformed)?;
+    let length = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
+    let length = usize::try_from(length).map_err(|_| malformed())?;
+    let (body, rest) = rest.split_at_checked(length).ok_or_else(malformed)?;
+    *bytes = rest;
+    match (head[0], head[1]) {
+        (EVENT, 1) => event_v1::read_event(body).map(Record::Event),
+        (SUBSCRIPTION, 1) => read::<subscription_v1::Subscription>(body)?
+            .try_into()
+            .map(|subscription| Record::Subscription(Box::new(subscription))),
+        (SUBSCRIPTION_REMOVED, 1) => {
+            read(body).map(|(number, id)| Record::SubscriptionRemoved { number, id })
+        }
+        (TOKEN, 1) => read::<delivery_v1::Token>(body)?.try_into().map(Record::Token),
+        (TOKEN_REVOKED, 1) => read(body).map(|id| Record::TokenRevoked { id }),
+        (RETRY, 1) => read::<delivery_v1::Retry>(body)?.try_into().map(Record::Retry),
+        (SETTLED, 1) => {
+            read(body).map(|(subscription, offset)| Record::Settled { subscription, offset })
+        }
+        (DEAD_LETTER, 1) => {
+            read::<delivery_v1::DeadLetter>(body)?.try_into().map(Record::DeadLetter)
+        }
+        (PROGRESS, 1) => {
+            read::<delivery_v1::Progress>(body).map(|progress| Record::Progress(progress.into()))
+        }
+        (kind, version) => Err(Error::Newer { kind, version }),
+    }
+}
+
+/// Reads a record that a table holds.
+pub(crate) fn from_bytes(mut bytes: &[u8]) -> Result<Record, Error> {
+    let record = decode(&mut bytes)?;
+    match bytes {
+        [] => Ok(record),
+        _ => Err(Error::Malformed("bytes follow it".to_owned())),
+    }
+}
+
+fn options() -> impl Options {
+    bincode::DefaultOptions::new().with_fixint_encoding().with_limit(BODY_BYTES_MAX)
+}
+
+pub(super) fn body<T: Serialize>(kind: u8, value: &T, out: &mut Vec<u8>) -> u8 {
+    options().serialize_into(out, value).expect("writing a bounded record into memory cannot fail");
+    kind
+}
+
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    options().deserialize(body).map_err(|error| Error::Malformed(error.to_string()))
+}
+
+pub(super) fn malformed(error: impl std::fmt::Display) -> Error {
+    Error::Malformed(error.to_string())
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn time(millis: i64) -> Result<Timestamp, Error> {
+    Timestamp::from_millisecond(millis).map_err(malformed)
+}

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `clock`, `stop` | time, dice and the sign to end, for everything but `domain` |
 //! | `domain` | layer 0: what the words mean; pure |
-//! | `config`, `telemetry`, `control` | the configuration tree; metrics and health; how the command line finds the hub |
+//! | `config`, `telemetry` | the configuration tree; metrics, health, log lines |
+//! | `control` | how the command line finds a running hub |
 //! | `store` | layer 1: the log, the tables, the one writer |
 //! | `net` | layer 1: outbound connections under a guard, the HTTP listener |
 //! | `flow` | layer 2: ingest, matcher, lanes, dispatcher, leases |
@@ -16,10 +17,10 @@
 //! | `run` | constructs and supervises all of these |
 //! | `shell` | the commands that a person types |
 //!
-//! Invariants, as absences: no event acknowledged before it is durable; no write outside the single
-//! writer; no outbound socket outside `net::dial`; no type of sled or bincode in a signature outside
-//! `store`; no unbounded channel, map, body or retry; no lock over `.await`; no clock or dice in
-//! `domain`; no panic on input.
+//! Invariants, as absences: no event acknowledged before it is durable; no write outside the
+//! single writer; no outbound socket outside `net::dial`; no type of sled or bincode in a
+//! signature outside `store`; no unbounded channel, map, body or retry; no lock over `.await`; no
+//! clock or dice in `domain`; no panic on input.
 
 pub mod broker;
 pub mod clock;

@@ -100,8 +100,15 @@ fn layers_import_only_what_is_below_them() {
             let target = path[0].as_str();
             let below = target == module || allowed.contains(&target);
             let part = PARTS.iter().find(|(name, _)| partial && *name == target);
-            let seen = path.get(1).map_or("", String::as_str);
-            if !below || part.is_some_and(|(_, parts)| !parts.contains(&seen)) {
+            let whole = matches!(path.get(1).map_or("self", String::as_str), "self");
+            let taken: Vec<String> = match whole {
+                true => source.paths(target).into_iter().map(|(_, tail)| tail[0].clone()).collect(),
+                false => vec![path[1].clone()],
+            };
+            let stranger = |parts: &&[&str]| {
+                taken.iter().any(|name| name != "self" && !parts.contains(&name.as_str()))
+            };
+            if !below || part.is_some_and(|(_, parts)| stranger(parts)) {
                 faults.push(format!(
                     "{}:{}: {module} may not import {}; see the layer rule in src/lib.rs",
                     source.path,

@@ -154,6 +154,10 @@ fn check_offered(publish: &Publish<'_>, version: Version) -> Result<(), Reason> 
     if publish.retain && version == Version::V5 {
         return Err(Reason::RETAIN);
     }
+    // Not a name that is refused but no topic name at all (MQTT-3.3.2-2).
+    if publish.topic.contains(['+', '#']) {
+        return Err(Reason::TOPIC_NAME);
+    }
     Ok(())
 }
 

@@ -27,7 +27,8 @@ pub(super) fn event(publish: &Publish<'_>, topic: Topic, source: &str) -> Result
         return Err(Invalid::new("", "the payload is not the UTF-8 that its indicator says"));
     }
     if publish.content_type.is_some_and(is_structured) {
-        return cloudevents::parse(publish.payload).map(|event| route(event, topic));
+        let event = cloudevents::parse_on(publish.payload, topic.clone())?;
+        return Ok(route(event, topic));
     }
     let named = |name: &str| publish.user_properties.iter().any(|(held, _)| *held == name);
     if REQUIRED.into_iter().all(named) {

@@ -54,7 +54,7 @@ fn publish(view: &dyn View, event: Box<Event>) -> Decision {
         }
         None => {
             let reply = Reply::Published { offset: view.next_offset(), duplicate: false };
-            Decision { records: vec![Record::Event(*event)], reply }
+            Decision { records: vec![Record::Event(event)], reply }
         }
     }
 }
@@ -147,7 +147,7 @@ fn delete(subscription: Subscription, now: Timestamp) -> Decision {
         Record::SubscriptionRemoved { number: subscription.number, id: subscription.id.clone() };
     let mut records = vec![removed];
     if !subscription.state.is_ended() {
-        records.push(Record::Event(notice(&subscription, "ended", End::Deleted, now)));
+        records.push(Record::Event(Box::new(notice(&subscription, "ended", End::Deleted, now))));
     }
     quiet(records)
 }
@@ -201,7 +201,7 @@ fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Ref
             }
             Settlement::Retry(_) | Settlement::Done { .. } => {}
             Settlement::Dead { letter, announce } => {
-                let event = announce.then(|| Record::Event(death_notice(&letter)));
+                let event = announce.then(|| Record::Event(Box::new(death_notice(&letter))));
                 records.push(Record::DeadLetter(letter));
                 records.extend(event);
             }
@@ -224,7 +224,7 @@ fn end(mut subscription: Subscription, why: End, now: Timestamp) -> Vec<Record> 
     subscription.updated_at = now;
     let kind = if why == End::Expired { "expired" } else { "ended" };
     let event = notice(&subscription, kind, why, now);
-    vec![Record::Subscription(Box::new(subscription)), Record::Event(event)]
+    vec![Record::Subscription(Box::new(subscription)), Record::Event(Box::new(event))]
 }
 
 fn notice(subscription: &Subscription, kind: &str, why: End, now: Timestamp) -> Event {

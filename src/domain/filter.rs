@@ -108,7 +108,7 @@ fn parse_node(value: &Value, at: &str, depth: usize, nodes: &mut usize) -> Resul
     *nodes += 1;
     if depth > FILTER_DEPTH_MAX || *nodes > FILTER_NODES_MAX {
         let detail = format!(
-            "a filter is at most {FILTER_DEPTH_MAX} levels deep and has at most {FILTER_NODES_MAX} nodes"
+            "at most {FILTER_DEPTH_MAX} levels deep and {FILTER_NODES_MAX} nodes in a filter"
         );
         return Err(Invalid::new(at, detail));
     }
@@ -174,7 +174,8 @@ mod tests {
     use super::*;
 
     fn event() -> Event {
-        let text = br#"{"specversion":"1.0","id":"1","source":"/s","type":"flows.created","subject":"f1","n":5}"#;
+        let text = br#"{"specversion":"1.0","id":"1","source":"/s","type":"flows.created",
+            "subject":"f1","n":5}"#;
         cloudevents::parse(text).expect("valid event")
     }
 

@@ -31,7 +31,7 @@ impl Grant {
             Some(("subscribe", filter)) => TopicFilter::parse(filter).map(Self::Subscribe),
             _ => {
                 let detail = format!(
-                    "{text:?} is not a grant; write publish:FILTER, subscribe:FILTER, manage or admin"
+                    "{text:?} is no grant; write publish:FILTER, subscribe:FILTER, manage or admin"
                 );
                 Err(Invalid::new("", detail))
             }

@@ -1,7 +1,7 @@
 //! Layer 0: what Tidings means by its words. Pure functions and plain records.
 //!
-//! Never here: a clock, dice, a file, a socket, a task. `now` and random bytes come in as arguments, so that the same
-//! code runs in production, in the simulator and in fuzzers.
+//! Never here: a clock, dice, a file, a socket, a task. `now` and random bytes come in as
+//! arguments, so that the same code runs in production, in the simulator and in fuzzers.
 
 pub mod address;
 pub mod attribute;
@@ -21,13 +21,15 @@ pub mod subscription;
 pub mod topic;
 pub mod trie;
 
-/// A position in the log, counted in records from 0. The cursor of every reader and the `id` of every SSE frame.
+/// A position in the log, counted in records from 0. The cursor of every reader and the `id` of
+/// every SSE frame.
 pub type Offset = u64;
 
 /// A point in time. Domain functions are told `now`; they never ask.
 pub type Timestamp = jiff::Timestamp;
 
-/// Something the outside said that cannot be accepted: which field, what is wrong, how to say it right.
+/// Something the outside said that cannot be accepted: which field, what is wrong, how to say it
+/// right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {detail}")]
 pub struct Invalid {

@@ -113,7 +113,8 @@ impl Class {
             None => text.parse().ok().filter(|code| (100..600).contains(code)).map(Self::Status),
         };
         parsed.ok_or_else(|| {
-            Invalid::new("", format!("{text:?} is not an outcome; write a status like \"429\", a hundred like \"5xx\", or \"network\""))
+            let detail = "is not an outcome; write a status (429), a hundred (5xx), or network";
+            Invalid::new("", format!("{text:?} {detail}"))
         })
     }
 

@@ -11,7 +11,7 @@ use super::{Offset, Timestamp};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// An event was accepted.
-    Event(Event),
+    Event(Box<Event>),
     /// A subscription was created or changed: its whole new state.
     Subscription(Box<Subscription>),
     /// A subscription is forgotten.

@@ -1,4 +1,5 @@
-//! Topic names and topic filters as MQTT 5 section 4.7 has them. A `Topic` or `TopicFilter` that exists is valid.
+//! Topic names and topic filters as MQTT 5 section 4.7 has them. A `Topic` or `TopicFilter` that
+//! exists is valid.
 
 use std::fmt;
 use std::sync::Arc;
@@ -76,7 +77,8 @@ impl TopicFilter {
         &self.0
     }
 
-    /// Whether a topic name lies in this filter. Wildcards at the start never match `$` topics (MQTT 5 section 4.7.2).
+    /// Whether a topic name lies in this filter. Wildcards at the start never match `$` topics
+    /// (MQTT 5 section 4.7.2).
     pub fn matches(&self, topic: &str) -> bool {
         if topic.starts_with('$') && self.0.starts_with(['+', '#']) {
             return false;

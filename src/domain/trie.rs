@@ -1,11 +1,12 @@
-//! A topic trie: finds the filters that match a topic in time that does not grow with those that do not.
-//! Used by the matcher (subscriptions) and by the MQTT router (sessions).
+//! A topic trie: finds the filters that match a topic in time that does not grow with those that do
+//! not. Used by the matcher (subscriptions) and by the MQTT router (sessions).
 
 use std::collections::HashMap;
 
 use super::topic::TopicFilter;
 
-/// Values filed under topic filters. One value may be filed under several filters, and several values under one.
+/// Values filed under topic filters. One value may be filed under several filters, and several
+/// values under one.
 #[derive(Debug)]
 pub struct Trie<T> {
     root: Node<T>,
@@ -149,7 +150,8 @@ mod tests {
             let mut trie = Trie::default();
             let parsed: Vec<TopicFilter> = filters
                 .drain(..)
-                .map(|(text, rest)| TopicFilter::parse(&if rest { format!("{text}/#") } else { text }).expect("built valid"))
+                .map(|(text, rest)| if rest { format!("{text}/#") } else { text })
+                .map(|text| TopicFilter::parse(&text).expect("built valid"))
                 .collect();
             for (index, filter) in parsed.iter().enumerate() {
                 trie.insert(filter, index);
@@ -160,8 +162,8 @@ mod tests {
             let mut found = Vec::new();
             trie.matches(&topic, &mut |index| found.push(*index));
             found.sort_unstable();
-            let expected: Vec<usize> =
-                (0..parsed.len()).filter(|index| *index != gone && parsed[*index].matches(&topic)).collect();
+            let matching = |index: &usize| *index != gone && parsed[*index].matches(&topic);
+            let expected: Vec<usize> = (0..parsed.len()).filter(matching).collect();
             prop_assert_eq!(found, expected);
         }
     }

@@ -45,6 +45,9 @@ const READ_PAUSE: Duration = Duration::from_secs(1);
 /// `type` of the event that tells of a dead letter: its own death is not told.
 const DEATH_NOTICE: &str = "tidings.delivery.dead";
 
+/// What a lane read from the log.
+type Read = (u32, Result<Vec<Arc<Entry>>, crate::store::Error>);
+
 /// The dispatcher.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -55,7 +58,7 @@ pub struct Dispatch {
     settler: Settler,
     as_of: Offset,
     attempts: JoinSet<Report>,
-    reads: JoinSet<(u32, Result<Vec<Arc<Entry>>, crate::store::Error>)>,
+    reads: JoinSet<Read>,
     in_flight_max: usize,
     checkpoint_interval: Duration,
 }
@@ -156,6 +159,7 @@ impl Dispatch {
         for entry in batch {
             self.roster.see(entry, self.as_of);
         }
+        self.show();
     }
 
     fn note_report(&mut self, report: Result<Report, tokio::task::JoinError>) {
@@ -167,10 +171,7 @@ impl Dispatch {
         }
     }
 
-    fn note_read(
-        &mut self,
-        read: Result<(u32, Result<Vec<Arc<Entry>>, crate::store::Error>), tokio::task::JoinError>,
-    ) {
+    fn note_read(&mut self, read: Result<Read, tokio::task::JoinError>) {
         match read {
             Ok((number, Ok(entries))) => self.roster.take_read(number, &entries),
             Ok((number, Err(error))) => {

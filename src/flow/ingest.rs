@@ -38,9 +38,10 @@ impl Ingest {
         Self { submit, metrics }
     }
 
-    /// Stores an event. Returns after the `fdatasync`.
+    /// Stores an event, waiting for room in the writer's queue. Returns after the `fdatasync`.
     pub async fn publish(&self, event: Event) -> Result<Receipt, Error> {
-        self.offer(event)?.wait().await
+        let pending = self.submit.send(Command::Publish(Box::new(event))).await?;
+        self.ticket(pending).wait().await
     }
 
     /// Stores events in order, all handed over before the first is waited for, so that they share

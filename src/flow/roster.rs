@@ -1,7 +1,7 @@
 //! The roster: every lane, the index over their filters, and who is to be looked at next.
 //!
-//! Owned by the dispatcher's task alone, so that nothing here needs a lock and the hand-over between
-//! reading the log and following the matcher cannot lose or double an event.
+//! Owned by the dispatcher's task alone, so that nothing here needs a lock and the hand-over
+//! between reading the log and following the matcher cannot lose or double an event.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! What delivery tells the writer: outcomes that are exceptions, ends, progress. In order, one write
-//! under way at a time, repeated until the disk takes it. Progress never overtakes an outcome.
+//! What delivery tells the writer: outcomes that are exceptions, ends, progress. In order, one
+//! write under way at a time, repeated until the disk takes it. Progress never overtakes an
+//! outcome.
 
 use std::collections::VecDeque;
 

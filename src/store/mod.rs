@@ -43,7 +43,10 @@ pub enum Error {
     #[error("the store cannot go on: {0}")]
     Fatal(String),
     /// A part of the log that was once on disk is not what was written.
-    #[error("{} is damaged at byte {position}; the store does not open over a hole", path.display())]
+    #[error(
+        "{} is damaged at byte {position}; the store does not open over a hole",
+        path.display()
+    )]
     Damaged {
         /// The segment.
         path: PathBuf,

@@ -13,7 +13,9 @@ use crate::domain::record::Entry;
 use crate::domain::{Offset, Timestamp};
 
 /// Length of a segment's header: magic, version, first offset, crc32 of these.
-pub(crate) const SEGMENT_HEADER: u64 = 24;
+pub(crate) const SEGMENT_HEADER: u64 = HEADER_BYTES as u64;
+
+const HEADER_BYTES: usize = 24;
 
 const MAGIC: [u8; 8] = *b"TIDINGS1";
 const VERSION: u32 = 1;
@@ -64,7 +66,7 @@ impl Segment {
         if length < SEGMENT_HEADER {
             return Ok(None);
         }
-        let mut header = [0; SEGMENT_HEADER as usize];
+        let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, 0).map_err(|error| failed(&error))?;
         let (body, crc) = header.split_at(20);
         if crc32fast::hash(body).to_le_bytes() != crc {

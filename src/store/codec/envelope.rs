@@ -77,7 +77,7 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
     let (body, rest) = rest.split_at_checked(length).ok_or_else(malformed)?;
     *bytes = rest;
     match (head[0], head[1]) {
-        (EVENT, 1) => event_v1::read_event(body).map(Record::Event),
+        (EVENT, 1) => event_v1::read_event(body).map(|event| Record::Event(Box::new(event))),
         (SUBSCRIPTION, 1) => read::<subscription_v1::Subscription>(body)?
             .try_into()
             .map(|subscription| Record::Subscription(Box::new(subscription))),

@@ -15,7 +15,10 @@ use crate::domain::Invalid;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     /// Written by a release that knows more than this one.
-    #[error("record kind {kind} version {version} needs a newer release of Tidings than {}", env!("CARGO_PKG_VERSION"))]
+    #[error(
+        "record kind {kind} version {version} needs a newer release of Tidings than {}",
+        env!("CARGO_PKG_VERSION")
+    )]
     Newer {
         /// The record's kind.
         kind: u8,

@@ -98,7 +98,7 @@ fn attempts() -> Vec<Attempt> {
 
 fn every_record() -> Vec<Record> {
     vec![
-        Record::Event(event()),
+        Record::Event(Box::new(event())),
         Record::Subscription(Box::new(subscription())),
         Record::SubscriptionRemoved { number: 7, id: "sub_1".to_owned() },
         Record::Token(Token {

@@ -272,3 +272,7 @@ fn hub_event(
         origin: Origin::CloudEvent,
     }
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -101,7 +101,7 @@ async fn post(hub: SocketAddr, n: u32, acknowledged: Arc<AtomicU32>) -> anyhow::
         let body = event(&format!("{n}-{count}"));
         let length = body.len();
         let request = format!(
-            "POST /v1/events HTTP/1.1\r\nhost: bench\r\n\
+            "POST /v1/events HTTP/1.1\r\nhost: localhost\r\n\
              content-type: application/cloudevents+json\r\ncontent-length: {length}\r\n\r\n{body}"
         );
         socket.write_all(request.as_bytes()).await?;

@@ -1,0 +1,301 @@
+//! What each command leads to, in tables, over a state that is told.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::domain::command::{Command, Expect, Put, Refusal, Reply, Rules, Settlement};
+use crate::domain::delivery::{DeadLetter, Reason, Retry};
+use crate::domain::filter::Filter;
+use crate::domain::grant::Grants;
+use crate::domain::lease::Bounds;
+use crate::domain::policy::Policy;
+use crate::domain::record::Token;
+use crate::domain::subscription::{Encoding, Method, Signing, Sink, Start, Wish};
+use crate::domain::{Offset, cloudevents};
+
+/// A state in plain maps, which `run` keeps up to date as the store would.
+#[derive(Default)]
+struct Held {
+    subscriptions: HashMap<u32, Subscription>,
+    tokens: Vec<String>,
+    seen: HashMap<(String, String), Offset>,
+    next: Offset,
+    newest: Timestamp,
+}
+
+impl View for Held {
+    fn subscription(&self, id: &str) -> Result<Option<Subscription>, Refusal> {
+        Ok(self.subscriptions.values().find(|held| held.id == id).cloned())
+    }
+    fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal> {
+        Ok(self.subscriptions.get(&number).cloned())
+    }
+    fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+    fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal> {
+        let owned = |held: &&Subscription| held.owner.as_deref() == Some(token);
+        Ok(self.subscriptions.values().filter(owned).cloned().collect())
+    }
+    fn due(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Subscription>, Refusal> {
+        // More than is due: deciding must look for itself.
+        Ok(self.subscriptions.values().cloned().collect())
+    }
+    fn has_token(&self, id: &str) -> Result<bool, Refusal> {
+        Ok(self.tokens.iter().any(|held| held == id))
+    }
+    fn seen(&self, source: &str, id: &str) -> Option<Offset> {
+        self.seen.get(&(source.to_owned(), id.to_owned())).copied()
+    }
+    fn next_number(&self) -> u32 {
+        self.subscriptions.keys().max().map_or(0, |number| number + 1)
+    }
+    fn next_offset(&self) -> Offset {
+        self.next
+    }
+    fn newest(&self) -> Timestamp {
+        self.newest
+    }
+}
+
+impl Held {
+    fn run(&mut self, command: Command, now: Timestamp) -> Result<Decision, Refusal> {
+        let decision = decide(self, command, now, &rules())?;
+        for record in &decision.records {
+            match record {
+                Record::Event(event) => {
+                    self.seen.insert((event.source.clone(), event.id.clone()), self.next);
+                }
+                Record::Subscription(held) => {
+                    self.subscriptions.insert(held.number, (**held).clone());
+                }
+                Record::SubscriptionRemoved { number, .. } => {
+                    self.subscriptions.remove(number);
+                }
+                Record::Token(token) => self.tokens.push(token.id.clone()),
+                Record::TokenRevoked { id } => self.tokens.retain(|held| held != id),
+                _ => {}
+            }
+            self.next += 1;
+            self.newest = now;
+        }
+        Ok(decision)
+    }
+
+    fn put(&mut self, id: &str, actor: Actor, expect: Expect, now: i64) -> Result<bool, Refusal> {
+        let put = Put { id: id.to_owned(), wish: wish(600), actor, expect };
+        match self.run(Command::Put(Box::new(put)), at(now))?.reply {
+            Reply::Subscription { created, .. } => Ok(created),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn change(
+        &mut self,
+        id: &str,
+        actor: Actor,
+        change: Change,
+        now: i64,
+    ) -> Result<Decision, Refusal> {
+        self.run(Command::Change { id: id.to_owned(), actor, change }, at(now))
+    }
+}
+
+fn rules() -> Rules {
+    let seconds = Duration::from_secs;
+    Rules {
+        lease: Bounds { min: seconds(60), max: seconds(3_600), default: seconds(300) },
+        ended_keep: seconds(1_000),
+        subscriptions_max: 3,
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).expect("small")
+}
+
+fn admin() -> Actor {
+    Actor { owner: None, admin: true }
+}
+
+fn user(name: &str) -> Actor {
+    Actor { owner: Some(name.to_owned()), admin: false }
+}
+
+fn wish(lease_seconds: u64) -> Wish {
+    Wish {
+        name: None,
+        labels: Default::default(),
+        filter: Filter::parse(&json!({"topic": "a/+"})).expect("valid"),
+        sink: Sink::Http {
+            url: "http://worker.lan/hook".parse().expect("valid"),
+            method: Method::Post,
+            headers: Default::default(),
+        },
+        encoding: Encoding::Structured,
+        signing: Signing::None,
+        lease: Asked::Seconds(lease_seconds),
+        start: Start::Now,
+        policy: Policy::default(),
+    }
+}
+
+/// The types of the events among a decision's records.
+fn notices(decision: &Decision) -> Vec<&str> {
+    let kind = |record| match record {
+        &Record::Event(ref event) => Some(event.kind.as_str()),
+        _ => None,
+    };
+    decision.records.iter().filter_map(kind).collect()
+}
+
+#[test]
+fn an_event_is_stored_once_by_source_and_id() {
+    let mut state = Held::default();
+    let mut publish = |source: &str, id: &str| {
+        let text = format!(r#"{{"specversion":"1.0","id":"{id}","source":"{source}","type":"t"}}"#);
+        let event = cloudevents::parse(text.as_bytes()).expect("valid");
+        let decision = state.run(Command::Publish(Box::new(event)), at(1)).expect("accepted");
+        (decision.reply, decision.records.len())
+    };
+    let reply = |offset, duplicate| Reply::Published { offset, duplicate };
+    assert_eq!(publish("s", "1"), (reply(0, false), 1));
+    assert_eq!(publish("s", "1"), (reply(0, true), 0));
+    assert_eq!(publish("other", "1"), (reply(1, false), 1));
+}
+
+#[test]
+fn a_put_creates_replaces_or_is_refused() {
+    let mut state = Held::default();
+    assert_eq!(
+        state.put("one", user("a"), Expect::Version(1), 1),
+        Err(Refusal::NoSubscription("one".into()))
+    );
+    assert_eq!(state.put("one", user("a"), Expect::Nothing, 1), Ok(true));
+    assert_eq!(state.put("one", user("a"), Expect::Nothing, 1), Err(Refusal::Taken("one".into())));
+    assert_eq!(state.put("one", user("b"), Expect::Anything, 1), Err(Refusal::Taken("one".into())));
+    assert_eq!(
+        state.put("one", user("a"), Expect::Version(9), 1),
+        Err(Refusal::VersionMismatch(1))
+    );
+    assert_eq!(state.put("one", user("a"), Expect::Version(1), 1), Ok(false));
+    assert_eq!(state.put("one", admin(), Expect::Anything, 1), Ok(false));
+    assert_eq!(state.subscriptions[&0].owner.as_deref(), Some("a"), "the owner stays");
+    assert_eq!(state.subscriptions[&0].version, 3);
+    assert_eq!(state.put("two", admin(), Expect::Anything, 1), Ok(true));
+    assert_eq!(state.put("three", admin(), Expect::Anything, 1), Ok(true));
+    assert_eq!(state.put("four", admin(), Expect::Anything, 1), Err(Refusal::Full(3)));
+    assert!(matches!(
+        state.put("no spaces", admin(), Expect::Anything, 1),
+        Err(Refusal::Invalid(_))
+    ));
+}
+
+#[test]
+fn a_lease_that_is_not_renewed_ends_and_is_forgotten_later() {
+    let mut state = Held::default();
+    state.put("one", user("a"), Expect::Nothing, 0).expect("created");
+    assert!(state.run(Command::Sweep, at(599)).expect("swept").records.is_empty());
+    state.change("one", user("a"), Change::Renew(None), 500).expect("renewed");
+    assert!(state.run(Command::Sweep, at(1_099)).expect("swept").records.is_empty());
+    let swept = state.run(Command::Sweep, at(1_100)).expect("swept");
+    assert_eq!(notices(&swept), ["tidings.subscription.expired"]);
+    let refused = state.change("one", user("a"), Change::Renew(Some(60)), 1_101);
+    assert_eq!(refused.err(), Some(Refusal::Ended(End::Expired)));
+    assert!(state.run(Command::Sweep, at(2_099)).expect("swept").records.is_empty());
+    assert_eq!(state.run(Command::Sweep, at(2_100)).expect("swept").records.len(), 1);
+    assert!(state.subscriptions.is_empty());
+}
+
+#[test]
+fn a_renewal_that_comes_before_the_sweep_but_after_the_end_is_too_late() {
+    let mut state = Held::default();
+    state.put("one", admin(), Expect::Nothing, 0).expect("created");
+    let late = state.change("one", admin(), Change::Renew(None), 600);
+    assert_eq!(late.err(), Some(Refusal::Ended(End::Expired)));
+}
+
+#[test]
+fn nothing_expires_while_the_wall_clock_is_visibly_wrong() {
+    let mut state = Held::default();
+    state.put("one", admin(), Expect::Nothing, 10).expect("created");
+    state.newest = at(5_000);
+    assert!(state.run(Command::Sweep, at(4_999)).expect("swept").records.is_empty());
+    assert!(!state.run(Command::Sweep, at(5_000)).expect("swept").records.is_empty());
+}
+
+#[test]
+fn an_ended_subscription_is_put_anew_under_a_new_number() {
+    let mut state = Held::default();
+    state.put("one", admin(), Expect::Nothing, 0).expect("created");
+    state.run(Command::EndGone(0), at(1)).expect("ended");
+    assert_eq!(state.subscriptions[&0].state.as_str(), "ended");
+    assert_eq!(state.put("one", admin(), Expect::Nothing, 2), Ok(true));
+    assert_ne!(state.subscriptions.values().next().map(|held| held.version), Some(1));
+    assert_eq!(state.subscriptions.values().filter(|held| held.id == "one").count(), 1);
+    assert!(state.run(Command::EndGone(77), at(3)).expect("unknown").records.is_empty());
+}
+
+#[test]
+fn others_cannot_see_change_or_delete_a_subscription() {
+    let mut state = Held::default();
+    state.put("one", user("a"), Expect::Nothing, 0).expect("created");
+    for change in [Change::Renew(None), Change::Pause, Change::Resume, Change::Delete] {
+        let refused = state.change("one", user("b"), change, 1);
+        assert_eq!(refused.err(), Some(Refusal::NoSubscription("one".into())), "{change:?}");
+    }
+    state.change("one", user("a"), Change::Pause, 1).expect("paused");
+    assert_eq!(state.subscriptions[&0].state, State::Paused);
+    state.change("one", admin(), Change::Resume, 1).expect("resumed");
+    let deleted = state.change("one", admin(), Change::Delete, 1).expect("deleted");
+    assert_eq!(notices(&deleted), ["tidings.subscription.ended"]);
+    assert!(state.subscriptions.is_empty());
+}
+
+#[test]
+fn revoking_a_token_ends_what_it_owns() {
+    let mut state = Held::default();
+    let token = Token {
+        id: "a".to_owned(),
+        name: "ci".to_owned(),
+        grants: Grants::all(),
+        digest: [0; 32],
+        created_at: at(0),
+    };
+    state.run(Command::CreateToken(token), at(0)).expect("created");
+    state.put("mine", user("a"), Expect::Nothing, 0).expect("created");
+    state.put("theirs", user("b"), Expect::Nothing, 0).expect("created");
+    let revoked = state.run(Command::RevokeToken("a".into()), at(1)).expect("revoked");
+    assert_eq!(notices(&revoked), ["tidings.subscription.ended"]);
+    assert!(!state.subscriptions.values().any(|held| held.id == "theirs" && held.state.is_ended()));
+    let again = state.run(Command::RevokeToken("a".into()), at(1));
+    assert_eq!(again.err(), Some(Refusal::NoToken("a".into())));
+}
+
+#[test]
+fn outcomes_of_what_has_ended_are_dropped_and_a_death_is_told_once() {
+    let mut state = Held::default();
+    state.put("one", admin(), Expect::Nothing, 0).expect("created");
+    let retry = |subscription| {
+        Settlement::Retry(Retry { subscription, offset: 5, due: at(9), attempts: vec![] })
+    };
+    let dead = |announce| Settlement::Dead {
+        letter: DeadLetter {
+            subscription: 0,
+            subscription_id: "one".to_owned(),
+            offset: 5,
+            at: at(1),
+            reason: Reason::Exhausted,
+            attempts: vec![],
+        },
+        announce,
+    };
+    let mut settle = |outcome| state.run(Command::Settle(vec![outcome]), at(1)).expect("settled");
+    assert_eq!(settle(retry(0)).records.len(), 1);
+    assert_eq!(settle(retry(7)).records.len(), 0);
+    assert_eq!(notices(&settle(dead(true))), ["tidings.delivery.dead"]);
+    assert_eq!(settle(dead(false)).records.len(), 1, "a dead notice of a death is not told");
+}

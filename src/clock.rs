@@ -49,7 +49,7 @@ pub fn sortable_id() -> uuid::Uuid {
 }
 
 /// The kernel's id of this boot. It changes with a power cut and not with a crash of a process.
-pub fn boot_id() -> String {
-    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    read.map(|id| id.trim().to_owned()).unwrap_or_default()
+pub fn boot_id() -> Option<String> {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(read.trim().to_owned()).filter(|id| !id.is_empty())
 }

@@ -81,7 +81,7 @@ Mqtt {
     queue_max: usize,
 });
 section!(/// `[log]`
-    Log { segment_size: Size, tail_cache: Size, queue_max: usize });
+    Log { segment_size: Size, tail_cache: Size, queue_max: usize, queue_bytes_max: Size });
 section!(/// `[tables]`
     Tables { cache: Size });
 section!(/// `[events]`
@@ -94,6 +94,7 @@ section!(/// `[delivery]`
 Delivery {
     in_flight_max: usize,
     lane_queue_max: usize,
+        lane_queue_bytes_max: Size,
     retries_max: usize,
     checkpoint_interval: Span,
 });

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,13 +27,12 @@ impl std::fmt::Debug for Control {
 }
 
 /// Writes the file of a hub that listens on an address.
-pub fn write(dir: &Path, http: SocketAddr, token: &str) -> std::io::Result<PathBuf> {
+pub fn write(dir: &Path, http: SocketAddr, token: &str) -> std::io::Result<()> {
     let path = dir.join(FILE);
-    remove(&path);
+    remove(dir);
     let control = Control { url: format!("http://{}", reachable(http)), token: token.to_owned() };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    file.write_all(serde_json::to_string(&control)?.as_bytes())?;
-    Ok(path)
+    file.write_all(serde_json::to_string(&control)?.as_bytes())
 }
 
 /// Reads the file of a running hub; `None` if there is none.
@@ -43,8 +42,9 @@ pub fn read(dir: &Path) -> Option<Control> {
 }
 
 /// Removes the file. That it is gone already is as good.
-pub fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path)
+pub fn remove(dir: &Path) {
+    let path = dir.join(FILE);
+    if let Err(error) = std::fs::remove_file(&path)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(%error, path = %path.display(), "a file cannot be removed");

@@ -38,9 +38,6 @@ pub enum Error {
     /// Delivery cannot go on where it stood.
     #[error(transparent)]
     Flow(#[from] flow::Error),
-    /// The file for the command line cannot be written.
-    #[error("{0}")]
-    Control(String),
     /// A part ended although nobody asked it to.
     #[error("{0} ended: the process stops so that a restart recovers")]
     PartEnded(String),
@@ -88,8 +85,10 @@ impl Hub {
         config.http.listen = http.local_addr();
         config.mqtt.listen = front.local_addr();
         let local = Gate::new_secret();
-        let control = control::write(&config.data.dir, config.http.listen, &local)
-            .map_err(|error| Error::Control(error.to_string()))?;
+        let control = config.data.dir.clone();
+        if let Err(error) = control::write(&control, config.http.listen, &local) {
+            tracing::warn!(%error, "the command line on this machine will not find this hub");
+        }
         let first_start = !config.dev && store.reader.tokens().is_empty();
         let guard = Arc::new(Guard {
             allow: config.net.allow.clone(),

@@ -160,9 +160,9 @@ impl Health {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// The store refuses to write, or does again.
-    pub fn set_store_failed(&self, failed: bool) {
-        self.store_failed.store(failed, Ordering::Relaxed);
+    /// The store refuses to write, or does again. What was so before.
+    pub fn set_store_failed(&self, failed: bool) -> bool {
+        self.store_failed.swap(failed, Ordering::Relaxed)
     }
 
     /// How many seconds the wall clock lies behind the newest record.

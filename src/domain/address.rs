@@ -75,14 +75,19 @@ impl Guard {
     /// Judges the address and port that a connection is about to go to.
     pub fn judge(&self, target: SocketAddr) -> Result<(), Refusal> {
         let ip = target.ip().to_canonical();
-        let is_own = |own: &&SocketAddr| {
-            own.port() == target.port()
-                && (own.ip().is_unspecified() || own.ip().to_canonical() == ip)
-        };
-        if self.own.iter().find(is_own).is_some() {
+        let is_own =
+            |own: &SocketAddr| own.port() == target.port() && own.ip().to_canonical() == ip;
+        if self.own.iter().any(is_own) {
             return Err(Refusal::Own);
         }
         self.judge_ip(ip)
+    }
+
+    /// Judges a connection that turned out to go to this machine itself, on one of its addresses:
+    /// a listener on all addresses is reached by any of them.
+    pub fn judge_self(&self, port: u16) -> Result<(), Refusal> {
+        let is_own = |own: &SocketAddr| own.port() == port && own.ip().is_unspecified();
+        if self.own.iter().any(is_own) { Err(Refusal::Own) } else { Ok(()) }
     }
 
     fn judge_ip(&self, ip: IpAddr) -> Result<(), Refusal> {
@@ -136,7 +141,10 @@ mod tests {
         let guard = Guard {
             allow: vec!["10.0.0.0/8".parse().expect("net"), "fd00::/8".parse().expect("net")],
             loopback: false,
-            own: vec!["0.0.0.0:8080".parse().expect("address")],
+            own: vec![
+                "0.0.0.0:8080".parse().expect("address"),
+                "10.1.2.3:1883".parse().expect("address"),
+            ],
         };
         let check = |ip: &str, expected: Result<(), Refusal>| {
             let target = SocketAddr::new(ip.parse().expect(ip), 80);
@@ -177,8 +185,11 @@ mod tests {
         ] {
             check(special, Err(Refusal::Special));
         }
-        let own = "10.1.2.3:8080".parse().expect("address");
-        assert_eq!(guard.judge(own), Err(Refusal::Own));
+        let judge = |target: &str| guard.judge(target.parse().expect("address"));
+        assert_eq!(judge("10.1.2.3:1883"), Err(Refusal::Own));
+        assert_eq!(judge("10.9.9.9:8080"), Ok(()), "another machine's port");
+        assert_eq!(guard.judge_self(8080), Err(Refusal::Own));
+        assert_eq!(guard.judge_self(8081), Ok(()));
         let dev = Guard { loopback: true, ..Guard::default() };
         assert_eq!(dev.judge("127.0.0.1:80".parse().expect("address")), Ok(()));
     }

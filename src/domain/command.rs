@@ -4,7 +4,7 @@ use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
 use super::lease::Bounds;
 use super::record::{Progress, Record, Token};
-use super::subscription::{End, Subscription, Wish};
+use super::subscription::{End, Sink, Subscription, Wish};
 use super::{Invalid, Offset, Timestamp};
 
 /// Something the hub is asked to do. Decided one after the other by the single writer.
@@ -33,8 +33,13 @@ pub enum Command {
     Settle(Vec<Settlement>),
     /// Note how far delivery has come.
     Checkpoint(Progress),
-    /// End a subscription whose target is gone.
-    EndGone(u32),
+    /// End a subscription whose target is gone, unless it has another target by now.
+    EndGone {
+        /// Its number.
+        number: u32,
+        /// The target that is gone.
+        sink: Sink,
+    },
 }
 
 /// Creation or replacement of a subscription.
@@ -132,6 +137,8 @@ pub enum Reply {
     },
     /// Done; there is nothing to tell.
     Done,
+    /// A bounded part is done; the same command does the next part.
+    Again,
 }
 
 /// Why a command is not carried out.
@@ -182,7 +189,7 @@ pub trait View {
     fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal>;
     /// How many subscriptions there are.
     fn subscription_count(&self) -> usize;
-    /// What a token owns.
+    /// A bounded number of the subscriptions that a token owns and that are not ended.
     fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal>;
     /// A bounded number of subscriptions whose lease is over at `now`, or that ended at or before
     /// `ended_before`.

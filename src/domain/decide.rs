@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::Timestamp;
 use super::command::{
     Actor, Change, Command, Decision, Expect, Put, Refusal, Reply, Rules, Settlement, View,
 };
@@ -12,6 +11,7 @@ use super::lease::{Asked, Lease};
 use super::record::Record;
 use super::subscription::{End, State, Subscription};
 use super::topic::Topic;
+use super::{Invalid, Timestamp};
 
 /// `source` of the events that the hub itself emits.
 pub const HUB_SOURCE: &str = "tidings";
@@ -24,7 +24,7 @@ pub fn decide(
     rules: &Rules,
 ) -> Result<Decision, Refusal> {
     match command {
-        Command::Publish(event) => Ok(publish(view, event)),
+        Command::Publish(event) => publish(view, event),
         Command::Put(put) => decide_put(view, *put, now, rules),
         Command::Change { id, actor, change } => {
             decide_change(view, &id, &actor, change, now, rules)
@@ -34,9 +34,9 @@ pub fn decide(
         Command::RevokeToken(id) => revoke(view, id, now),
         Command::Settle(settlements) => settle(view, settlements),
         Command::Checkpoint(progress) => Ok(quiet(vec![Record::Progress(progress)])),
-        Command::EndGone(number) => match view.numbered(number)? {
-            Some(subscription) if !subscription.state.is_ended() => {
-                Ok(quiet(end(subscription, End::Gone, now)))
+        Command::EndGone { number, sink } => match view.numbered(number)? {
+            Some(held) if !held.state.is_ended() && held.wish.sink == sink => {
+                Ok(quiet(end(held, End::Gone, now)))
             }
             Some(_) | None => Ok(quiet(vec![])),
         },
@@ -47,8 +47,12 @@ fn quiet(records: Vec<Record>) -> Decision {
     Decision { records, reply: Reply::Done }
 }
 
-fn publish(view: &dyn View, event: Box<Event>) -> Decision {
-    match view.seen(&event.source, &event.id) {
+fn publish(view: &dyn View, event: Box<Event>) -> Result<Decision, Refusal> {
+    if event.source == HUB_SOURCE {
+        let detail = format!("{HUB_SOURCE:?} is the source of the hub's own events");
+        return Err(Refusal::Invalid(Invalid::new("/source", detail)));
+    }
+    Ok(match view.seen(&event.source, &event.id) {
         Some(offset) => {
             Decision { records: vec![], reply: Reply::Published { offset, duplicate: true } }
         }
@@ -56,7 +60,7 @@ fn publish(view: &dyn View, event: Box<Event>) -> Decision {
             let reply = Reply::Published { offset: view.next_offset(), duplicate: false };
             Decision { records: vec![Record::Event(event)], reply }
         }
-    }
+    })
 }
 
 fn decide_put(
@@ -67,6 +71,11 @@ fn decide_put(
 ) -> Result<Decision, Refusal> {
     super::subscription::check_id(&put.id)?;
     put.wish.check()?;
+    if let Some(owner) = &put.actor.owner
+        && !view.has_token(owner)?
+    {
+        return Err(Refusal::NoToken(owner.clone()));
+    }
     let held = view.subscription(&put.id)?;
     if held.as_ref().is_some_and(|held| !may_touch(&put.actor, held)) {
         return Err(Refusal::Taken(put.id));
@@ -176,16 +185,22 @@ fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Ref
     Ok(quiet(records))
 }
 
+/// The token goes at once; what it owns ends in parts, since one group must stay bounded.
 fn revoke(view: &dyn View, id: String, now: Timestamp) -> Result<Decision, Refusal> {
-    if !view.has_token(&id)? {
+    let owned = view.owned_by(&id)?;
+    let known = view.has_token(&id)?;
+    if !known && owned.is_empty() {
         return Err(Refusal::NoToken(id));
     }
-    let owned = view.owned_by(&id)?;
-    let mut records = vec![Record::TokenRevoked { id }];
-    for subscription in owned.into_iter().filter(|owned| !owned.state.is_ended()) {
+    let reply = if owned.is_empty() { Reply::Done } else { Reply::Again };
+    let mut records = Vec::new();
+    if known {
+        records.push(Record::TokenRevoked { id });
+    }
+    for subscription in owned {
         records.extend(end(subscription, End::Revoked, now));
     }
-    Ok(quiet(records))
+    Ok(Decision { records, reply })
 }
 
 /// Outcomes of deliveries whose subscription is gone meanwhile are dropped.

@@ -10,7 +10,7 @@ use http_body_util::Full;
 
 use crate::clock::{self, Stopwatch};
 use crate::domain::cloudevents::{self, STRUCTURED};
-use crate::domain::delivery::{Attempt, Outcome, delivery_id};
+use crate::domain::delivery::{Attempt, Outcome, delivery_id, is_too_old};
 use crate::domain::event::Event;
 use crate::domain::record::Entry;
 use crate::domain::subscription::{Encoding, Signing, Sink, Subscription};
@@ -34,54 +34,62 @@ pub(super) struct Task {
 pub(super) struct Report {
     pub(super) subscription: u32,
     pub(super) offset: Offset,
-    /// The event, unless it can no longer be read.
+    /// The event, unless it cannot be read.
     pub(super) entry: Option<Arc<Entry>>,
-    pub(super) attempt: Attempt,
+    pub(super) result: Result<Attempt, Unsent>,
+}
+
+/// Why nothing was sent. Spends no attempt.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The event is older than `policy.max_age`.
+    TooOld,
+    /// The log cannot be read now.
+    Unreadable(String),
 }
 
 /// Carries an attempt out.
 pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
     let (at, watch) = (clock::now(), Stopwatch::start());
-    let (outcome, entry) = attempt(&task, &client, &reader, at).await;
-    Report {
-        subscription: task.subscription.number,
-        offset: task.offset,
-        entry,
-        attempt: Attempt { at, took: watch.elapsed(), outcome },
-    }
-}
-
-async fn attempt(
-    task: &Task,
-    client: &Client,
-    reader: &Reader,
-    at: Timestamp,
-) -> (Outcome, Option<Arc<Entry>>) {
+    let (subscription, offset) = (task.subscription.number, task.offset);
+    let report = |entry, result| Report { subscription, offset, entry, result };
     let entry = match &task.entry {
-        Some(entry) => Some(entry.clone()),
-        None => match reader.read(task.offset, 1).await {
-            Ok(entries) => entries.into_iter().find(|entry| entry.offset == task.offset),
-            Err(error) => {
-                return (Outcome::Failed(format!("the event cannot be read: {error}")), None);
-            }
+        Some(entry) => entry.clone(),
+        None => match read(&reader, offset).await {
+            Ok(entry) => entry,
+            Err(why) => return report(None, Err(Unsent::Unreadable(why))),
         },
     };
-    let Some(event) = entry.as_deref().and_then(Entry::event) else {
-        return (Outcome::Failed("the event is no longer in the log".to_owned()), None);
+    if is_too_old(&task.subscription.wish.policy, entry.at, at) {
+        return report(Some(entry), Err(Unsent::TooOld));
+    }
+    let outcome = send(&task, entry.event(), &client, at).await;
+    let attempt = Attempt { at, took: watch.elapsed(), outcome };
+    report(Some(entry), Ok(attempt))
+}
+
+async fn read(reader: &Reader, offset: Offset) -> Result<Arc<Entry>, String> {
+    let entries = reader.read(offset, 1).await.map_err(|error| error.to_string())?;
+    let entry = entries.into_iter().find(|entry| entry.offset == offset);
+    entry.ok_or_else(|| "it is no longer in the log".to_owned())
+}
+
+async fn send(task: &Task, event: Option<&Event>, client: &Client, at: Timestamp) -> Outcome {
+    let Some(event) = event else {
+        return Outcome::Refused("the record is not an event".to_owned());
     };
     let request = match encode(task, event, at) {
         Ok(request) => request,
-        Err(error) => return (Outcome::Refused(format!("no request can be made: {error}")), entry),
+        Err(error) => return Outcome::Refused(format!("no request can be made: {error}")),
     };
-    let outcome = match client.send(request, task.subscription.wish.policy.timeout).await {
+    match client.send(request, task.subscription.wish.policy.timeout).await {
         Ok(answer) => Outcome::Answered {
             status: answer.status.as_u16(),
             retry_after: retry_after(&answer.headers, at),
         },
         Err(refused @ Failure::Refused { .. }) => Outcome::Refused(refused.to_string()),
         Err(Failure::Failed(why)) => Outcome::Failed(why),
-    };
-    (outcome, entry)
+    }
 }
 
 fn encode(task: &Task, event: &Event, at: Timestamp) -> Result<Request<Full<Bytes>>, http::Error> {

@@ -8,30 +8,28 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Error;
-use super::attempt::{self, Report};
+use super::attempt::{self, Report, Unsent};
 use super::gate::Gate;
 use super::lane::{Finished, Limits, key_of};
 use super::lanes::Lanes;
+use super::live::{BATCH, READ_PAUSE, next_batch};
 use super::roster::Roster;
 use super::settle::{Settler, Written};
 use crate::clock;
 use crate::config;
-use crate::domain::Offset;
 use crate::domain::command::Settlement;
 use crate::domain::delivery::{
-    Attempt, DeadLetter, Outcome, Reason, Retry, Verdict, classify, is_too_old,
+    Attempt, DeadLetter, Outcome, RETRY_AFTER_MAX, Reason, Retry, Verdict, classify,
 };
 use crate::domain::lease::after;
 use crate::domain::policy::OnExhausted;
 use crate::domain::record::Entry;
 use crate::domain::subscription::Subscription;
+use crate::domain::{Offset, Timestamp};
 use crate::net::dial::Client;
 use crate::stop::Stop;
 use crate::store::{Reader, Submit};
 use crate::telemetry::Metrics;
-
-/// Entries of the log looked at in one turn.
-const BATCH: usize = 512;
 
 /// Lanes that read the log at the same time.
 const READS_MAX: usize = 4;
@@ -39,8 +37,14 @@ const READS_MAX: usize = 4;
 /// Longest sleep, so that a jump of the wall clock is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
-/// Pause before a failed read of the log is repeated.
-const READ_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before an event that cannot be read is tried again.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
+
+/// Pause between writes while draining, so that a full disk does not spin a core.
+const DRAIN_PAUSE: Duration = Duration::from_millis(2);
+
+/// One subscription has at most one part in so many of the requests under way.
+const LANE_SHARE: usize = 4;
 
 /// `type` of the event that tells of a dead letter: its own death is not told.
 const DEATH_NOTICE: &str = "tidings.delivery.dead";
@@ -75,7 +79,12 @@ impl Dispatch {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Lanes), Error> {
         let resume = reader.resume().await?;
-        let limits = Limits { queue_max: config.lane_queue_max, retries_max: config.retries_max };
+        let limits = Limits {
+            queue_max: config.lane_queue_max,
+            queue_bytes_max: config.lane_queue_bytes_max.bytes(),
+            retries_max: config.retries_max,
+            in_flight_max: config.in_flight_max.div_ceil(LANE_SHARE),
+        };
         let lanes = Lanes::default();
         let mut roster = Roster::new(resume.matched, limits, gate, lanes.clone());
         for subscription in resume.subscriptions {
@@ -121,7 +130,7 @@ impl Dispatch {
                 Some(read) = self.reads.join_next() => self.note_read(read),
                 written = self.settler.written() => self.note_written(written),
                 _ = ticks.tick() => self.checkpoint(),
-                () = sleep(pause) => self.roster.wake(clock::now()),
+                () = sleep(pause) => {}
             }
         }
         self.drain(drain).await;
@@ -130,15 +139,9 @@ impl Dispatch {
     /// Starts what can be started.
     fn pump(&mut self) {
         let now = clock::now();
-        while self.attempts.len() < self.in_flight_max {
+        self.roster.wake(now);
+        while self.attempts.len() < self.in_flight_max && !self.settler.is_full() {
             let Some(task) = self.roster.next_task(now) else { break };
-            let stored = task.entry.as_deref().map(|entry| entry.at);
-            let too_old =
-                stored.is_some_and(|at| is_too_old(&task.subscription.wish.policy, at, now));
-            if too_old {
-                self.give_up_unsent(&task);
-                continue;
-            }
             self.attempts.spawn(attempt::run(task, self.client.clone(), self.reader.clone()));
         }
         while self.reads.len() < READS_MAX {
@@ -164,7 +167,7 @@ impl Dispatch {
 
     fn note_report(&mut self, report: Result<Report, tokio::task::JoinError>) {
         match report {
-            Ok(report) => self.settle(report),
+            Ok(report) => self.note_attempt(report),
             // A defect. The process stops and a restart delivers what was under way.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_aborted) => {}
@@ -192,13 +195,10 @@ impl Dispatch {
     fn checkpoint(&mut self) {
         self.show();
         self.settler.try_again();
-        if !self.settler.is_idle() {
-            return;
-        }
-        if let Some(progress) = self.roster.progress()
-            && !self.settler.checkpoint(progress)
+        if self.settler.takes_progress()
+            && let Some(progress) = self.roster.progress()
         {
-            self.roster.progress_written(false);
+            self.settler.checkpoint(progress);
         }
     }
 
@@ -210,22 +210,49 @@ impl Dispatch {
         self.metrics.flow_retries.set(i64::try_from(retries).unwrap_or(i64::MAX));
     }
 
-    /// Decides what follows an attempt, and carries it out.
-    fn settle(&mut self, report: Report) {
-        let Report { subscription: number, offset, entry, attempt } = report;
-        let now = clock::now();
-        self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
+    /// Takes an attempt back.
+    fn note_attempt(&mut self, report: Report) {
+        let Report { subscription: number, offset, entry, result } = report;
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let subscription = lane.subscription.clone();
-        let Some(finished) = lane.finish(offset, attempt.clone()) else { return };
-        let stored = entry.as_deref().map_or(now, |entry| entry.at);
-        let tries = finished.attempts.len();
-        let policy = &subscription.wish.policy;
+        let Some(finished) = lane.finish(offset) else { return };
+        let entry = entry.as_deref();
+        match result {
+            Ok(attempt) => self.settle(&subscription, offset, entry, finished, attempt),
+            Err(Unsent::TooOld) => {
+                self.give_up(&subscription, offset, entry, Reason::Age, finished);
+            }
+            Err(Unsent::Unreadable(why)) => {
+                tracing::error!(subscription = %subscription.id, offset, why, "an event waits");
+                let due = after(clock::now(), UNREADABLE_PAUSE);
+                self.retry_at(&subscription, offset, due, finished);
+            }
+        }
+        self.roster.touch(number);
+    }
+
+    /// Decides what follows an attempt, and carries it out.
+    fn settle(
+        &mut self,
+        subscription: &Subscription,
+        offset: Offset,
+        entry: Option<&Entry>,
+        mut finished: Finished,
+        attempt: Attempt,
+    ) {
+        let (number, now) = (subscription.number, clock::now());
+        self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
+        finished.attempts.push(attempt.clone());
+        let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
+        let stored = entry.map_or(now, |entry| entry.at);
+        let (policy, tries) = (&subscription.wish.policy, finished.attempts.len());
         let verdict = classify(&attempt.outcome, policy, tries, stored, now, clock::dice());
-        if verdict == Verdict::Done {
-            lane.stats.count_delivered();
-        } else {
-            lane.stats.count_failed(describe(&attempt.outcome));
+        match verdict {
+            Verdict::Done => lane.stats.count_delivered(),
+            _ => lane.stats.count_failed(describe(&attempt.outcome)),
+        }
+        if let Some(time) = asked_pause(&attempt.outcome, now) {
+            lane.hold_until(time);
         }
         match verdict {
             Verdict::Done => {
@@ -236,22 +263,34 @@ impl Dispatch {
             }
             Verdict::RetryAt(due) => {
                 self.metrics.count_delivery("retry");
-                let Finished { attempts, key, .. } = finished;
-                let retry = Retry { subscription: number, offset, due, attempts };
-                lane.wait(&retry, key);
-                self.settler.push(Settlement::Retry(retry));
-                self.roster.wake_at(due, number, offset);
+                self.retry_at(subscription, offset, due, finished);
             }
             Verdict::FailEvent(reason) => {
-                self.give_up(&subscription, offset, entry.as_deref(), reason, finished);
+                self.give_up(subscription, offset, entry, reason, finished);
             }
             Verdict::End => {
                 self.metrics.count_delivery("ended");
                 lane.ending = true;
-                self.settler.end(number);
+                self.settler.end(number, subscription.wish.sink.clone());
             }
         }
-        self.roster.touch(number);
+    }
+
+    fn retry_at(
+        &mut self,
+        subscription: &Subscription,
+        offset: Offset,
+        due: Timestamp,
+        finished: Finished,
+    ) {
+        let Finished { attempts, key, .. } = finished;
+        let number = subscription.number;
+        let retry = Retry { subscription: number, offset, due, attempts };
+        if let Some(lane) = self.roster.lanes.get_mut(&number) {
+            lane.wait(&retry, key);
+        }
+        self.settler.push(Settlement::Retry(retry));
+        self.roster.wake_at(due, number, offset);
     }
 
     fn give_up(
@@ -283,19 +322,6 @@ impl Dispatch {
         self.settler.push(Settlement::Dead { letter, announce });
     }
 
-    /// An event that is too old before it was ever sent spends no attempt.
-    fn give_up_unsent(&mut self, task: &attempt::Task) {
-        let outcome = Outcome::Refused("older than policy.max_age".to_owned());
-        let attempt = Attempt { at: clock::now(), took: Duration::ZERO, outcome };
-        let Some(lane) = self.roster.lanes.get_mut(&task.subscription.number) else { return };
-        if let Some(mut finished) = lane.finish(task.offset, attempt) {
-            finished.attempts.clear();
-            let entry = task.entry.as_deref();
-            self.give_up(&task.subscription, task.offset, entry, Reason::Age, finished);
-        }
-        self.roster.touch(task.subscription.number);
-    }
-
     /// Lets requests under way end, then writes down what came of them and how far delivery is.
     async fn drain(mut self, limit: Duration) {
         let deadline = Instant::now() + limit;
@@ -307,30 +333,23 @@ impl Dispatch {
         }
         self.attempts.abort_all();
         let written = async {
-            while !self.settler.is_idle() {
-                self.settler.start();
-                let written = self.settler.written().await;
-                self.note_written(written);
-            }
+            self.write_out().await;
             self.checkpoint();
-            self.settler.written_out().await
+            self.write_out().await;
         };
         if tokio::time::timeout(limit, written).await.is_err() {
             tracing::warn!("progress could not be written; some deliveries will be repeated");
         }
     }
-}
 
-/// The next entries of the log, as soon as there are any.
-async fn next_batch(reader: Reader, from: Offset) -> Vec<Arc<Entry>> {
-    loop {
-        match reader.read(from, BATCH).await {
-            Ok(batch) if batch.is_empty() => reader.changed(from).await,
-            Ok(batch) => return batch,
-            Err(error) => {
-                tracing::error!(%error, from, "the log cannot be read; delivery waits");
-                sleep(READ_PAUSE).await;
-            }
+    /// Waits until all outcomes are on disk.
+    async fn write_out(&mut self) {
+        while !self.settler.is_idle() {
+            self.settler.try_again();
+            self.settler.start();
+            let written = self.settler.written().await;
+            self.note_written(written);
+            sleep(DRAIN_PAUSE).await;
         }
     }
 }
@@ -347,6 +366,16 @@ async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Re
     }
     roster.touch(number);
     Ok(())
+}
+
+/// Until when a target asks to be left alone: with 429 and 503 that holds for the whole lane.
+fn asked_pause(outcome: &Outcome, now: Timestamp) -> Option<Timestamp> {
+    match outcome {
+        Outcome::Answered { status: 429 | 503, retry_after: Some(pause) } => {
+            Some(after(now, (*pause).min(RETRY_AFTER_MAX)))
+        }
+        Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
+    }
 }
 
 fn describe(outcome: &Outcome) -> String {

@@ -78,6 +78,11 @@ impl Gate {
         }
     }
 
+    /// Whether the owner of a subscription still has a token.
+    pub fn knows(&self, owner: Option<&str>) -> bool {
+        owner.is_none_or(|id| self.reader.token(id).is_some())
+    }
+
     /// Whether the owner of a subscription may receive events on a topic.
     pub fn owner_may_receive(&self, owner: Option<&str>, topic: &str) -> bool {
         match owner {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::Offset;
-use crate::domain::command::{Command, Reply};
+use crate::domain::command::{Command, Refusal, Reply};
 use crate::domain::event::Event;
 use crate::flow::Error;
 use crate::store::{Pending, Submit};
@@ -72,7 +72,22 @@ impl Ingest {
 
     /// Has a command decided and carried out. Returns after the `fdatasync`.
     pub async fn execute(&self, command: Command) -> Result<Reply, Error> {
-        let pending = self.submit.offer(command)?;
+        let revoked = match &command {
+            Command::RevokeToken(id) => Some(id.clone()),
+            _ => None,
+        };
+        let mut reply = self.carry_out(command).await?;
+        while let (Reply::Again, Some(id)) = (&reply, &revoked) {
+            reply = match self.carry_out(Command::RevokeToken(id.clone())).await {
+                Err(Error::Refused(Refusal::NoToken(_))) => Reply::Done,
+                other => other?,
+            };
+        }
+        Ok(reply)
+    }
+
+    async fn carry_out(&self, command: Command) -> Result<Reply, Error> {
+        let pending = self.submit.send(command).await?;
         pending.await.map_err(|_| Error::Closed)?.map_err(Error::from)
     }
 

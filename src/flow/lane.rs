@@ -3,7 +3,7 @@
 //! Pure but for the counters it shows: the dispatcher tells it what happened and asks it what to
 //! start next. It never sends, waits or reads by itself.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +16,16 @@ use crate::domain::record::Entry;
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
 
-/// How far into the queue `ordering: key` looks for an event whose key is free.
-const KEY_SCAN_MAX: usize = 64;
-
 /// Bounds that the operator sets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// Events that wait in memory.
     pub(super) queue_max: usize,
+    /// Their bytes.
+    pub(super) queue_bytes_max: usize,
+    /// Requests under way for one subscription, whatever its policy asks for: no subscription may
+    /// take all there are.
+    pub(super) in_flight_max: usize,
     /// Deliveries that wait for a retry.
     pub(super) retries_max: usize,
 }
@@ -38,10 +40,12 @@ pub(super) struct Lane {
     pub(super) position: Offset,
     pub(super) mode: Mode,
     queue: VecDeque<Arc<Entry>>,
+    queue_bytes: usize,
     in_flight: BTreeMap<Offset, Started>,
     waiting: BTreeMap<Offset, Waiting>,
     due: VecDeque<Offset>,
     next_start: Timestamp,
+    held_until: Timestamp,
     /// Its target is gone and the writer was told: nothing more is started.
     pub(super) ending: bool,
     /// It stands in the queue of lanes that might start something.
@@ -98,7 +102,7 @@ pub(super) enum Next {
 /// A delivery that came back.
 #[derive(Debug)]
 pub(super) struct Finished {
-    /// All attempts so far, the last one included.
+    /// The attempts before the last one.
     pub(super) attempts: Vec<Attempt>,
     /// It had waited for a retry before.
     pub(super) retried: bool,
@@ -113,10 +117,12 @@ impl Lane {
             position,
             mode,
             queue: VecDeque::new(),
+            queue_bytes: 0,
             in_flight: BTreeMap::new(),
             waiting: BTreeMap::new(),
             due: VecDeque::new(),
             next_start: Timestamp::UNIX_EPOCH,
+            held_until: Timestamp::UNIX_EPOCH,
             ending: false,
             ready: false,
             hungry: false,
@@ -131,18 +137,31 @@ impl Lane {
         if self.waiting.contains_key(&offset) || self.in_flight.contains_key(&offset) {
             return true;
         }
-        if self.queue.len() >= limits.queue_max {
-            self.fall_behind(entry.offset);
+        if self.queue.len() >= limits.queue_max || self.queue_bytes >= limits.queue_bytes_max {
+            self.position = offset;
+            self.mode = Mode::Behind { reading: false };
             return false;
         }
+        self.queue_bytes += entry.weight();
         self.queue.push_back(entry.clone());
         true
     }
 
-    /// From here on the lane reads the log by itself.
-    pub(super) fn fall_behind(&mut self, position: Offset) {
-        self.position = position;
-        self.mode = Mode::Behind { reading: false };
+    /// Looks at everything again that was not started: the filter has changed.
+    pub(super) fn look_again(&mut self, matched: Offset) {
+        if let Some(first) = self.queue.front() {
+            self.position = first.offset;
+            self.mode = Mode::Behind { reading: false };
+        } else if self.mode == Mode::Live {
+            self.position = self.position.max(matched);
+        }
+        self.queue.clear();
+        self.queue_bytes = 0;
+    }
+
+    /// Starts nothing before a time: the target asked for it.
+    pub(super) fn hold_until(&mut self, time: Timestamp) {
+        self.held_until = self.held_until.max(time);
     }
 
     /// Whether it should read on: behind, not reading, room for more, and allowed to deliver.
@@ -150,6 +169,7 @@ impl Lane {
         self.mode == Mode::Behind { reading: false }
             && !self.ending
             && self.queue.len() <= limits.queue_max / 2
+            && self.queue_bytes <= limits.queue_bytes_max / 2
             && self.waiting.len() < limits.retries_max
             && self.subscription.may_deliver(now)
     }
@@ -159,29 +179,39 @@ impl Lane {
         let subscription = self.subscription.clone();
         let policy = &subscription.wish.policy;
         let window = usize::try_from(policy.max_in_flight).unwrap_or(usize::MAX);
+        let window = window.min(limits.in_flight_max);
         let window = if policy.ordering == Ordering::Strict { 1 } else { window };
         if self.ending || self.in_flight.len() >= window || !subscription.may_deliver(now) {
             return Next::Nothing;
         }
-        let first = self.first_free(policy.ordering, limits);
-        if self.due.is_empty() && first.is_none() {
+        self.due.retain(|offset| self.waiting.contains_key(offset));
+        let again = self.first_due(policy.ordering);
+        let first = if again.is_none() { self.first_free(policy.ordering, limits) } else { None };
+        if again.is_none() && first.is_none() {
             return Next::Nothing;
         }
+        if self.held_until > now {
+            return Next::At(self.held_until);
+        }
         if let Some(rate) = policy.rate_per_second {
+            let pace = Duration::from_secs(1) / rate;
+            // The wall clock may have been set back since.
+            self.next_start = self.next_start.min(after(now, pace));
             if self.next_start > now {
                 return Next::At(self.next_start);
             }
-            self.next_start = after(now, Duration::from_secs(1) / rate);
+            self.next_start = after(now, pace);
         }
-        while let Some(offset) = self.due.pop_front() {
-            if let Some(Waiting { attempts, key }) = self.waiting.remove(&offset) {
-                let number = attempts.len() + 1;
-                self.in_flight.insert(offset, Started { attempts, retried: true, key });
-                return Next::Again { offset, number };
-            }
+        if let Some(offset) = again.and_then(|at| self.due.remove(at))
+            && let Some(Waiting { attempts, key }) = self.waiting.remove(&offset)
+        {
+            let number = attempts.len() + 1;
+            self.in_flight.insert(offset, Started { attempts, retried: true, key });
+            return Next::Again { offset, number };
         }
         match first.and_then(|at| self.queue.remove(at)) {
             Some(entry) => {
+                self.queue_bytes -= entry.weight();
                 let key = key_of(policy.ordering, entry.event());
                 let started = Started { attempts: vec![], retried: false, key };
                 self.in_flight.insert(entry.offset, started);
@@ -192,9 +222,8 @@ impl Lane {
     }
 
     /// Takes a delivery back that was started. `None`: it was not, a late answer.
-    pub(super) fn finish(&mut self, offset: Offset, attempt: Attempt) -> Option<Finished> {
-        let Started { mut attempts, retried, key } = self.in_flight.remove(&offset)?;
-        attempts.push(attempt);
+    pub(super) fn finish(&mut self, offset: Offset) -> Option<Finished> {
+        let Started { attempts, retried, key } = self.in_flight.remove(&offset)?;
         Some(Finished { attempts, retried, key })
     }
 
@@ -244,21 +273,59 @@ impl Lane {
 
     /// Position in the queue of the first event that need not wait for another one.
     fn first_free(&self, ordering: Ordering, limits: Limits) -> Option<usize> {
-        if self.queue.is_empty() || self.waiting.len() >= limits.retries_max {
+        let head = self.queue.front()?;
+        if self.waiting.len() >= limits.retries_max {
             return None;
         }
         match ordering {
             Ordering::None => Some(0),
-            Ordering::Strict => self.waiting.is_empty().then_some(0),
-            Ordering::Key => {
-                let waiting = self.waiting.values().filter_map(|waiting| waiting.key.as_deref());
-                let started = self.in_flight.values().filter_map(|started| started.key.as_deref());
-                let taken: HashSet<&str> = waiting.chain(started).collect();
-                let free = |entry: &Arc<Entry>| {
-                    key_of(ordering, entry.event()).is_none_or(|key| !taken.contains(key.as_str()))
-                };
-                self.queue.iter().take(KEY_SCAN_MAX).position(free)
+            // An earlier event goes first, also where a crash let a later one fail before it.
+            Ordering::Strict => {
+                let earlier = self.waiting.first_key_value();
+                earlier.is_none_or(|(offset, _)| head.offset < *offset).then_some(0)
             }
+            Ordering::Key => {
+                let mut taken: HashMap<&str, Offset> = HashMap::new();
+                for (offset, waiting) in self.waiting.iter().rev() {
+                    taken.extend(waiting.key.as_deref().map(|key| (key, *offset)));
+                }
+                for started in self.in_flight.values() {
+                    taken.extend(started.key.as_deref().map(|key| (key, 0)));
+                }
+                let free = |entry: &Arc<Entry>| {
+                    let key = key_of(ordering, entry.event());
+                    let before = key.as_deref().and_then(|key| taken.get(key));
+                    before.is_none_or(|offset| entry.offset < *offset)
+                };
+                self.queue.iter().position(free)
+            }
+        }
+    }
+
+    /// Position among the due ones of the first that need not wait for another event.
+    fn first_due(&self, ordering: Ordering) -> Option<usize> {
+        let looked = |offset: &Offset| self.mode == Mode::Live || self.position > *offset;
+        match ordering {
+            Ordering::None => (!self.due.is_empty()).then_some(0),
+            Ordering::Strict => {
+                let first = self.waiting.first_key_value().map(|(offset, _)| *offset)?;
+                let head = self.queue.front().is_none_or(|entry| entry.offset > first);
+                let free = |offset: &Offset| *offset == first && head && looked(offset);
+                self.due.iter().position(free)
+            }
+            Ordering::Key => self.due.iter().position(|offset| {
+                let Some(Waiting { key: Some(key), .. }) = self.waiting.get(offset) else {
+                    return true;
+                };
+                let same = |other: &Option<String>| other.as_ref() == Some(key);
+                let mut earlier = self.waiting.range(..offset).map(|(_, waiting)| &waiting.key);
+                let queued = self.queue.iter().take_while(|entry| entry.offset < *offset);
+                let mut queued = queued.map(|entry| key_of(ordering, entry.event()));
+                looked(offset)
+                    && !earlier.any(same)
+                    && !self.in_flight.values().any(|started| same(&started.key))
+                    && !queued.any(|other| same(&other))
+            }),
         }
     }
 }
@@ -270,3 +337,7 @@ pub(super) fn key_of(ordering: Ordering, event: Option<&Event>) -> Option<String
         Ordering::None | Ordering::Strict => None,
     }
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ mod gate;
 mod ingest;
 mod lane;
 mod lanes;
+mod live;
 mod matcher;
 mod roster;
 mod settle;

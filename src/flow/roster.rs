@@ -131,6 +131,9 @@ impl Roster {
             let Some(lane) = self.lanes.get_mut(&number) else { continue };
             lane.ready = false;
             let subscription = lane.subscription.clone();
+            if !self.gate.knows(subscription.owner.as_deref()) {
+                continue;
+            }
             let task = match lane.next(now, self.limits) {
                 Next::First(entry) => {
                     let offset = entry.offset;
@@ -283,9 +286,11 @@ impl Roster {
         match self.lanes.get_mut(&number) {
             Some(lane) => {
                 let before = std::mem::replace(&mut lane.subscription, Arc::new(held.clone()));
+                lane.ending = false;
                 if before.wish.filter != held.wish.filter {
                     self.index.remove(number, &before.wish.filter);
                     self.index.insert(number, &held.wish.filter);
+                    lane.look_again(offset);
                 }
             }
             None => {

@@ -1,32 +1,49 @@
-//! What delivery tells the writer: outcomes that are exceptions, ends, progress. In order, one
-//! write under way at a time, repeated until the disk takes it. Progress never overtakes an
-//! outcome.
+//! What delivery tells the writer: outcomes that are exceptions, ends, progress. In the order in
+//! which they came, one write under way at a time, repeated until the disk takes it. Progress is
+//! computed when it is queued, so it never tells of an outcome that stands behind it.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 
 use crate::domain::command::{Command, Settlement};
 use crate::domain::record::Progress;
-use crate::store::{Pending, Submit};
+use crate::domain::subscription::Sink;
+use crate::store::Submit;
 
 /// Most outcomes in one command.
 const BATCH_MAX: usize = 256;
+
+/// With so many outcomes waiting for the disk no further attempt is started.
+const WAITING_MAX: usize = 4_096;
 
 /// The way from delivery to the writer.
 #[derive(Debug)]
 pub(super) struct Settler {
     submit: Submit,
-    outcomes: VecDeque<Settlement>,
-    ends: VecDeque<u32>,
-    under_way: Option<(Write, Pending)>,
+    waiting: VecDeque<Write>,
+    under_way: Option<UnderWay>,
     /// The last write was not taken: nothing is written until the next try is called for.
     failed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Write {
-    Outcomes(Vec<Settlement>),
-    End(u32),
-    Progress,
+    Outcome(Settlement),
+    End { number: u32, sink: Sink },
+    Progress(Progress),
+}
+
+/// A write on its way, kept until it is on disk.
+struct UnderWay {
+    writes: Vec<Write>,
+    taken: Pin<Box<dyn Future<Output = bool> + Send>>,
+}
+
+impl std::fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnderWay").field("writes", &self.writes.len()).finish_non_exhaustive()
+    }
 }
 
 /// What came of a write.
@@ -40,28 +57,41 @@ pub(super) enum Written {
 
 impl Settler {
     pub(super) fn new(submit: Submit) -> Self {
-        Self {
-            submit,
-            outcomes: VecDeque::new(),
-            ends: VecDeque::new(),
-            under_way: None,
-            failed: false,
-        }
+        Self { submit, waiting: VecDeque::new(), under_way: None, failed: false }
     }
 
     /// Takes an outcome in.
     pub(super) fn push(&mut self, outcome: Settlement) {
-        self.outcomes.push_back(outcome);
+        self.waiting.push_back(Write::Outcome(outcome));
     }
 
     /// Has a subscription ended whose target is gone.
-    pub(super) fn end(&mut self, number: u32) {
-        self.ends.push_back(number);
+    pub(super) fn end(&mut self, number: u32, sink: Sink) {
+        self.waiting.push_back(Write::End { number, sink });
+    }
+
+    /// Takes progress in. Only one at a time: see `takes_progress`.
+    pub(super) fn checkpoint(&mut self, progress: Progress) {
+        assert!(self.takes_progress(), "one progress at a time");
+        self.waiting.push_back(Write::Progress(progress));
+    }
+
+    /// Whether no progress is queued or under way.
+    pub(super) fn takes_progress(&self) -> bool {
+        let is_progress = |write: &Write| matches!(write, Write::Progress(_));
+        let under_way =
+            self.under_way.as_ref().is_some_and(|held| held.writes.iter().any(is_progress));
+        !under_way && !self.waiting.iter().any(is_progress)
     }
 
     /// Whether all that was taken in is on disk.
     pub(super) fn is_idle(&self) -> bool {
-        self.under_way.is_none() && self.outcomes.is_empty() && self.ends.is_empty()
+        self.under_way.is_none() && self.waiting.is_empty()
+    }
+
+    /// Whether so much waits that nothing should be added to it.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
     }
 
     /// Starts the next write if none is under way.
@@ -69,13 +99,13 @@ impl Settler {
         if self.under_way.is_some() || self.failed {
             return;
         }
-        if !self.outcomes.is_empty() {
-            let count = self.outcomes.len().min(BATCH_MAX);
-            let batch: Vec<Settlement> = self.outcomes.drain(..count).collect();
-            self.offer(Command::Settle(batch.clone()), Write::Outcomes(batch));
-        } else if let Some(number) = self.ends.pop_front() {
-            self.offer(Command::EndGone(number), Write::End(number));
-        }
+        let Some(first) = self.waiting.pop_front() else { return };
+        let command = match &first {
+            Write::End { number, sink } => Command::EndGone { number: *number, sink: sink.clone() },
+            Write::Progress(progress) => Command::Checkpoint(progress.clone()),
+            Write::Outcome(outcome) => return self.start_outcomes(outcome.clone()),
+        };
+        self.send(command, vec![first]);
     }
 
     /// Lets a write be tried again that was not taken.
@@ -83,59 +113,44 @@ impl Settler {
         self.failed = false;
     }
 
-    /// Writes progress. Only when idle.
-    pub(super) fn checkpoint(&mut self, progress: Progress) -> bool {
-        assert!(self.is_idle(), "progress never overtakes an outcome");
-        self.offer(Command::Checkpoint(progress), Write::Progress)
-    }
-
     /// Waits for the write that is under way; for ever if none is. Safe to drop half-way: the
-    /// answer stays in its channel.
+    /// write goes on and is asked again.
     pub(super) async fn written(&mut self) -> Written {
-        let Some((_, pending)) = &mut self.under_way else { return std::future::pending().await };
-        let good = matches!(pending.await, Ok(Ok(_)));
-        match self.under_way.take() {
-            Some((Write::Progress, _)) => Written::Progress(good),
-            Some((write, _)) => {
-                if !good {
-                    self.put_back(write);
-                }
-                Written::Outcome
-            }
-            None => Written::Outcome,
+        let Some(under_way) = &mut self.under_way else { return std::future::pending().await };
+        let taken = under_way.taken.as_mut().await;
+        let writes = self.under_way.take().map(|held| held.writes).unwrap_or_default();
+        self.failed = !taken;
+        if let [Write::Progress(_)] = writes.as_slice() {
+            return Written::Progress(taken);
         }
+        if !taken {
+            for write in writes.into_iter().rev() {
+                self.waiting.push_front(write);
+            }
+        }
+        Written::Outcome
     }
 
-    /// Waits for the last write, if one is under way.
-    pub(super) async fn written_out(&mut self) {
-        if self.under_way.is_some() {
-            self.written().await;
+    fn start_outcomes(&mut self, first: Settlement) {
+        let mut outcomes = vec![first];
+        while outcomes.len() < BATCH_MAX
+            && let Some(Write::Outcome(outcome)) = self.waiting.front()
+        {
+            outcomes.push(outcome.clone());
+            self.waiting.pop_front();
         }
+        let writes = outcomes.iter().cloned().map(Write::Outcome).collect();
+        self.send(Command::Settle(outcomes), writes);
     }
 
-    fn offer(&mut self, command: Command, write: Write) -> bool {
-        match self.submit.offer(command) {
-            Ok(pending) => {
-                self.under_way = Some((write, pending));
-                true
+    fn send(&mut self, command: Command, writes: Vec<Write>) {
+        let submit = self.submit.clone();
+        let taken = Box::pin(async move {
+            match submit.send(command).await {
+                Ok(pending) => matches!(pending.await, Ok(Ok(_))),
+                Err(_) => false,
             }
-            Err(_) => {
-                self.put_back(write);
-                false
-            }
-        }
-    }
-
-    fn put_back(&mut self, write: Write) {
-        self.failed = true;
-        match write {
-            Write::Outcomes(batch) => {
-                for outcome in batch.into_iter().rev() {
-                    self.outcomes.push_front(outcome);
-                }
-            }
-            Write::End(number) => self.ends.push_front(number),
-            Write::Progress => {}
-        }
+        });
+        self.under_way = Some(UnderWay { writes, taken });
     }
 }

@@ -5,7 +5,7 @@
 //! environment, answers are read up to a limit.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
 use super::Error;
@@ -35,6 +36,9 @@ const IDLE_PER_TARGET_MAX: usize = 64;
 
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Names that are looked up at the same time.
+const LOOKUPS_MAX: usize = 32;
 
 /// Most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
@@ -78,12 +82,14 @@ pub struct Client {
 pub struct Dialer {
     guard: Arc<Guard>,
     connect_timeout: Duration,
+    /// Bounds the threads that wait for the resolver, which cannot be told to give up.
+    lookups: Arc<Semaphore>,
 }
 
 impl Client {
     /// A client under a guard.
     pub fn new(config: &Net, guard: Arc<Guard>) -> Result<Self, Error> {
-        let dialer = Dialer { guard, connect_timeout: config.connect_timeout.0 };
+        let dialer = Dialer::new(guard, config.connect_timeout.0);
         let tls = ClientConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
         ))
@@ -106,22 +112,23 @@ impl Client {
         Ok(Self { pool, answer_max: config.answer_max.bytes() })
     }
 
-    /// Sends a request and reads the answer, all within one limit of time.
+    /// Sends a request and reads the answer, all within one limit of time. A body that breaks off
+    /// or takes longer is cut.
     pub async fn send(
         &self,
         request: Request<Full<Bytes>>,
         limit: Duration,
     ) -> Result<Answer, Failure> {
-        let exchange = async {
-            let response = self.pool.request(request).await.map_err(|error| failure(&error))?;
-            let (parts, body) = response.into_parts();
-            let body = read_body(body, self.answer_max).await?;
-            Ok(Answer { status: parts.status, headers: parts.headers, body })
-        };
-        match timeout(limit, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure::Failed(format!("no answer within {limit:?}"))),
-        }
+        let deadline = Instant::now() + limit;
+        let response = timeout_at(deadline, self.pool.request(request)).await;
+        let response = response
+            .map_err(|_| Failure::Failed(format!("no answer within {limit:?}")))?
+            .map_err(|error| failure(&error))?;
+        let (parts, body) = response.into_parts();
+        // The head is the answer, whatever becomes of the body behind it.
+        let body = timeout_at(deadline, read_body(body, self.answer_max)).await;
+        let body = body.unwrap_or_default();
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 
     /// Sends a request and hands the answer over as it comes; for event streams.
@@ -133,7 +140,7 @@ impl Client {
 impl Dialer {
     /// A dialer under a guard.
     pub fn new(guard: Arc<Guard>, connect_timeout: Duration) -> Self {
-        Self { guard, connect_timeout }
+        Self { guard, connect_timeout, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 
     /// Connects to a host and port.
@@ -147,31 +154,57 @@ impl Dialer {
         }
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that resolves and connects"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
     async fn resolve_and_connect(&self, host: &str, port: u16) -> Result<TcpStream, Failure> {
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        let found = tokio::net::lookup_host((bare, port))
-            .await
-            .map_err(|error| Failure::Failed(format!("the name cannot be resolved: {error}")))?;
-        let mut last = Failure::Failed("the name has no address".to_owned());
-        for address in found.take(ADDRESSES_MAX) {
+        let mut refused = None;
+        let mut failed = None;
+        for address in self.resolve(host, port).await? {
             if let Err(refusal) = self.guard.judge(address) {
-                last = Failure::Refused { address, refusal };
+                refused = Some(Failure::Refused { address, refusal });
                 continue;
             }
             match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    // Without it small requests wait for acknowledgements; not worth failing for.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(error) => last = Failure::Failed(format!("cannot connect: {error}")),
+                Ok(stream) => match self.judge_connected(&stream, address) {
+                    Ok(()) => return Ok(stream),
+                    Err(refusal) => refused = Some(Failure::Refused { address, refusal }),
+                },
+                Err(error) => failed = Some(Failure::Failed(format!("cannot connect: {error}"))),
             }
         }
-        Err(last)
+        // A refusal is for good: it is only said where no address was allowed.
+        let nothing = || Failure::Failed("the name has no address".to_owned());
+        Err(failed.or(refused).unwrap_or_else(nothing))
+    }
+
+    /// A connection whose two ends have one address goes to this machine itself.
+    fn judge_connected(&self, stream: &TcpStream, peer: SocketAddr) -> Result<(), Refusal> {
+        // Without it small requests wait for acknowledgements; not worth failing for.
+        let _ = stream.set_nodelay(true);
+        match stream.local_addr() {
+            Ok(local) if local.ip() == peer.ip() => self.guard.judge_self(peer.port()),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        if let Ok(ip) = bare.parse() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let failed = |why: String| Failure::Failed(format!("the name cannot be resolved: {why}"));
+        let permit = self.lookups.clone().acquire_owned().await;
+        let permit = permit.map_err(|error| failed(error.to_string()))?;
+        let name = bare.to_owned();
+        let lookup = tokio::task::spawn_blocking(move || {
+            let found = (name.as_str(), port).to_socket_addrs();
+            // The permit is held until the resolver is done, also when nobody waits any more.
+            drop(permit);
+            found.map(|found| found.take(ADDRESSES_MAX).collect())
+        });
+        match lookup.await {
+            Ok(found) => found.map_err(|error| failed(error.to_string())),
+            Err(error) => Err(failed(error.to_string())),
+        }
     }
 }
 
@@ -195,11 +228,9 @@ impl Service<Uri> for Dialer {
     }
 }
 
-async fn read_body(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Failure> {
+async fn read_body(mut body: Incoming, bytes_max: usize) -> Bytes {
     let mut read = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?;
+    while let Some(Ok(frame)) = body.frame().await {
         if let Some(data) = frame.data_ref() {
             let room = bytes_max - read.len();
             read.extend_from_slice(&data[..data.len().min(room)]);
@@ -208,7 +239,7 @@ async fn read_body(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Failur
             }
         }
     }
-    Ok(read.freeze())
+    read.freeze()
 }
 
 /// Finds the guard's or dialer's own words under the client's.

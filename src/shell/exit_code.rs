@@ -9,7 +9,6 @@ pub(super) fn exit_code(error: &Error) -> u8 {
         Error::Usage(_) => 2,
         Error::Config(_) => 78,
         Error::Run(run::Error::Store(error)) | Error::Store(error) => of_store(error),
-        Error::Run(run::Error::Control(_)) => 73,
         Error::Run(error) if address_in_use(error) => 69,
         Error::Run(run::Error::PartEnded(_)) => 70,
         Error::Run(_) | Error::Fault(_) => 1,

@@ -123,7 +123,7 @@ fn dues(held: &Subscription) -> Vec<(Table, Key)> {
         }
         (State::Active | State::Paused, None) => {}
     }
-    if let Some(owner) = &held.owner {
+    if let (Some(owner), false) = (&held.owner, held.state.is_ended()) {
         let key = Key::of(Table::Owner).text(owner).zero().number(held.number);
         keys.push((Table::Owner, key));
     }

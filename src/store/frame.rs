@@ -10,7 +10,8 @@
 //! | 8 | synced: every record before this offset was on disk when this frame was written |
 //! | 8 | time of the commit, Unix milliseconds |
 //!
-//! All numbers are little-endian. `synced` is what tells a torn write from damage on recovery.
+//! All numbers are little-endian. `synced` is what tells a torn write from damage on recovery. The
+//! checksum begins with the segment's random salt, so that no event's data can pass for a frame.
 
 use crate::domain::Offset;
 
@@ -45,17 +46,25 @@ impl Header {
     }
 }
 
-/// Fills in the header of a frame whose first `HEADER` bytes were left free.
-pub(crate) fn seal(frame: &mut [u8], count: u32, lsn: Offset, synced: Offset, at_millis: i64) {
+/// What distinguishes a segment's frames from bytes that look like frames.
+pub(crate) type Salt = [u8; 8];
+
+/// Fills in a frame's header but for its checksum, which depends on the segment. The first
+/// `HEADER` bytes were left free for it.
+pub(crate) fn fill(frame: &mut [u8], count: u32, lsn: Offset, synced: Offset, at_millis: i64) {
     assert!(frame.len() >= HEADER, "a frame has room for its header");
-    let body = u32::try_from(frame.len() - HEADER).expect("groups are bounded");
+    let body = u32::try_from(frame.len() - HEADER).expect("checked against BODY_MAX");
     frame[12..16].copy_from_slice(&count.to_le_bytes());
     frame[16..24].copy_from_slice(&lsn.to_le_bytes());
     frame[24..32].copy_from_slice(&synced.to_le_bytes());
     frame[32..40].copy_from_slice(&at_millis.to_le_bytes());
-    let crc = crc32fast::hash(&frame[12..]);
     frame[0..4].copy_from_slice(&MAGIC);
     frame[4..8].copy_from_slice(&body.to_le_bytes());
+}
+
+/// Puts the checksum into a frame.
+pub(crate) fn seal(frame: &mut [u8], salt: &Salt) {
+    let crc = checksum(salt, &frame[12..HEADER], &frame[HEADER..]);
     frame[8..12].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -81,11 +90,16 @@ pub(crate) fn read_header(bytes: &[u8; HEADER]) -> Option<Header> {
 }
 
 /// Whether a frame's bytes are those that were written.
-pub(crate) fn is_whole(header: &Header, head: &[u8; HEADER], body: &[u8]) -> bool {
+pub(crate) fn is_whole(header: &Header, head: &[u8; HEADER], body: &[u8], salt: &Salt) -> bool {
+    checksum(salt, &head[12..], body) == header.crc
+}
+
+fn checksum(salt: &Salt, head: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&head[12..]);
+    hasher.update(salt);
+    hasher.update(head);
     hasher.update(body);
-    hasher.finalize() == header.crc
+    hasher.finalize()
 }
 
 /// Positions in `bytes` at which a frame might begin.

@@ -15,7 +15,7 @@ pub(crate) enum Table {
     Lease = b'L',
     /// time of the end, number -> (nothing)
     Ended = b'E',
-    /// owner, 0, number -> (nothing)
+    /// owner, 0, number -> (nothing), while the subscription is not ended
     Owner = b'O',
     /// number -> next offset, for lanes that lag
     Cursor = b'C',

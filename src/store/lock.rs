@@ -37,10 +37,11 @@ impl Lock {
             }
             Err(std::fs::TryLockError::Error(error)) => return Err(failed(&error)),
         }
-        file.set_len(0)
+        // Only for people: a full disk must not keep the hub from starting.
+        let _ = file
+            .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(|error| failed(&error))?;
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
 }

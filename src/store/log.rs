@@ -58,6 +58,13 @@ impl Log {
             Some(before) if next == list[before + 1].first => last_time(&list[before])?,
             _ => newest,
         };
+        // What a killed process left in the page cache alone is not on disk yet, and nobody may be
+        // told that it is.
+        if let Some(last) = list.last() {
+            last.sync()?;
+        }
+        sync_dir(dir)?;
+        dir.parent().map_or(Ok(()), sync_dir)?;
         let segments = Segments { list: Arc::new(RwLock::new(list)) };
         let mut log = Self { dir: dir.to_owned(), segment_size, segments, next, newest };
         if log.segments.last().is_none() {
@@ -89,6 +96,9 @@ impl Log {
         count: u32,
         at: Timestamp,
     ) -> Result<(), Error> {
+        if frame.len() > frame::BODY_MAX as usize {
+            return Err(Error::Io(format!("{} bytes are too many for one group", frame.len())));
+        }
         let full = self.segments.last().is_none_or(|last| {
             let bytes = last.bytes();
             bytes > SEGMENT_HEADER && bytes + frame.len() as u64 > self.segment_size
@@ -96,7 +106,7 @@ impl Log {
         if full {
             self.roll()?;
         }
-        frame::seal(frame, count, self.next, self.next, at.as_millisecond());
+        frame::fill(frame, count, self.next, self.next, at.as_millisecond());
         let segment = self.segments.last().expect("roll() left a segment");
         segment.append(frame)?;
         self.next += u64::from(count);
@@ -244,7 +254,7 @@ pub(super) fn later_witness(
         let Some(header) = frame::read_header(head) else { continue };
         let Ok(length) = usize::try_from(header.body_bytes) else { continue };
         let Some(body) = rest.get(at + HEADER..at + HEADER + length) else { continue };
-        if header.synced > next && frame::is_whole(&header, head, body) {
+        if header.synced > next && frame::is_whole(&header, head, body, segment.salt()) {
             return Ok(Some(position + 1 + at as u64));
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -15,7 +16,7 @@ use super::log::{Log, Segments};
 use super::reader::{Reader, Shared};
 use super::sled_tables::Sled;
 use super::staged::{self, Staged, Totals};
-use super::tables::{Batch, Tables};
+use super::tables::{Batch, Memory, Tables};
 use super::tail::Tail;
 use super::window::Window;
 use super::writer::{Submit, Writer};
@@ -65,15 +66,8 @@ pub fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Store, Error> {
     let mut window = Window::new(config.events.dedup_window);
     warm(&log, &shared.tail, &mut window, config.events.dedup_window)?;
     metrics.store_log_bytes.set(i64::try_from(shared.segments.bytes()).unwrap_or(i64::MAX));
-    let (writer, submit) = Writer::new(
-        log,
-        shared.clone(),
-        window,
-        rules(config),
-        metrics,
-        config.log.queue_max,
-        marker,
-    );
+    let (writer, submit) =
+        Writer::new(log, shared.clone(), window, rules(config), metrics, &config.log, marker);
     Ok(Store { reader: Reader(shared), submit, writer, lock })
 }
 
@@ -96,25 +90,41 @@ fn open_tables(
     marker: &Marker,
 ) -> Result<Box<dyn Tables>, Error> {
     let state = dir.join("state");
-    let power_cut = marker.tells_of_another_boot();
-    marker.set()?;
-    if power_cut {
-        tracing::warn!("the last stop was a power cut: the tables are rebuilt from the log");
+    let opened = open_on_disk(&state, cache_bytes, log, marker).or_else(|error| {
+        if matches!(error, Error::Damaged { .. } | Error::Newer(_)) {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the tables are rebuilt from the log");
         set_aside(&state)?;
-    }
-    match open_and_replay(&state, cache_bytes, log) {
-        Ok(tables) => Ok(tables),
+        open_on_disk(&state, cache_bytes, log, marker)
+    });
+    match opened {
         Err(error @ (Error::Damaged { .. } | Error::Newer(_))) => Err(error),
         Err(error) => {
-            tracing::warn!(%error, "the tables are rebuilt from the log");
-            set_aside(&state)?;
-            open_and_replay(&state, cache_bytes, log)
+            tracing::error!(%error, "the tables live in memory until the next start");
+            fold_all(Box::new(Memory::default()), log)
         }
+        opened => opened,
     }
 }
 
-fn open_and_replay(state: &Path, cache_bytes: u64, log: &Log) -> Result<Box<dyn Tables>, Error> {
-    let tables: Box<dyn Tables> = Box::new(Sled::open(state, cache_bytes)?);
+/// The order matters: tables of another boot are out of the way before the marker says this one.
+fn open_on_disk(
+    state: &Path,
+    cache_bytes: u64,
+    log: &Log,
+    marker: &Marker,
+) -> Result<Box<dyn Tables>, Error> {
+    if marker.tells_of_another_boot() {
+        tracing::warn!("the last stop was a power cut: the tables are rebuilt from the log");
+        set_aside(state)?;
+    }
+    marker.set()?;
+    fold_all(Box::new(Sled::open(state, cache_bytes)?), log)
+}
+
+/// Brings tables to the end of the log.
+fn fold_all(tables: Box<dyn Tables>, log: &Log) -> Result<Box<dyn Tables>, Error> {
     let applied = check(&*tables, log.next())?;
     replay(&*tables, &log.segments(), applied)?;
     Ok(tables)
@@ -169,9 +179,9 @@ fn replay(tables: &dyn Tables, segments: &Segments, applied: Offset) -> Result<(
 }
 
 /// Fills the window and the tail from the end of the log.
-fn warm(log: &Log, tail: &Tail, window: &mut Window, records: usize) -> Result<(), Error> {
+fn warm(log: &Log, tail: &Tail, window: &mut Window, events: usize) -> Result<(), Error> {
     let segments = log.segments();
-    let mut next = log.next().saturating_sub(records as u64).max(segments.oldest());
+    let mut next = start_of_last(&segments, log.next(), events)?;
     while next < log.next() {
         let entries = segments.read(next, REPLAY_BATCH)?;
         let Some(last) = entries.last() else { return Ok(()) };
@@ -184,6 +194,25 @@ fn warm(log: &Log, tail: &Tail, window: &mut Window, records: usize) -> Result<(
         tail.push(entries.into_iter().map(Arc::new).collect());
     }
     Ok(())
+}
+
+/// The offset from which on the log holds so many events, other records not counted.
+fn start_of_last(segments: &Segments, end: Offset, events: usize) -> Result<Offset, Error> {
+    let (oldest, step) = (segments.oldest(), u64::try_from(events).unwrap_or(u64::MAX).max(1));
+    let (mut start, mut counted) = (end, 0);
+    while start > oldest && counted < events {
+        let from = start.saturating_sub(step).max(oldest);
+        let mut next = from;
+        while next < start {
+            let entries = segments.read(next, REPLAY_BATCH)?;
+            let Some(last) = entries.last() else { break };
+            next = last.offset + 1;
+            let before = |entry: &&Entry| entry.offset < start && entry.event().is_some();
+            counted += entries.iter().filter(before).count();
+        }
+        start = from;
+    }
+    Ok(start)
 }
 
 fn read_totals(tables: &dyn Tables) -> Result<Totals, Error> {
@@ -238,20 +267,28 @@ impl Marker {
     }
 
     fn tells_of_another_boot(&self) -> bool {
-        match std::fs::read_to_string(&self.path) {
-            Ok(noted) => noted != clock::boot_id(),
-            Err(_) => false,
+        match (std::fs::read_to_string(&self.path), clock::boot_id()) {
+            (Ok(noted), Some(boot)) => noted != boot,
+            (Ok(_), None) => true,
+            (Err(_), _) => false,
         }
     }
 
+    /// On disk before the tables are touched: what a power cut leaves must be known as such.
     fn set(&self) -> Result<(), Error> {
-        std::fs::write(&self.path, clock::boot_id()).map_err(|error| Error::io(&self.path, &error))
+        let write = || {
+            let mut file = File::create(&self.path)?;
+            file.write_all(clock::boot_id().unwrap_or_default().as_bytes())?;
+            file.sync_all()?;
+            self.path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        };
+        write().map_err(|error| Error::io(&self.path, &error))
     }
 
     /// Notes a clean stop, after what the tables' engine left in the page cache is on disk.
     pub(crate) fn clear(&self) -> Result<(), Error> {
-        let entries =
-            std::fs::read_dir(&self.state).map_err(|error| Error::io(&self.state, &error))?;
+        // Tables that live in memory leave nothing behind.
+        let Ok(entries) = std::fs::read_dir(&self.state) else { return Ok(()) };
         for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
             File::open(&path)
                 .and_then(|file| file.sync_all())

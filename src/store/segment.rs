@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::frame::{self, HEADER, Header};
+use super::frame::{self, HEADER, Header, Salt};
 use super::{Error, codec};
+use crate::clock;
 use crate::domain::record::Entry;
 use crate::domain::{Offset, Timestamp};
 
-/// Length of a segment's header: magic, version, first offset, crc32 of these.
+/// Length of a segment's header: magic, version, first offset, salt, crc32 of these.
 pub(crate) const SEGMENT_HEADER: u64 = HEADER_BYTES as u64;
 
-const HEADER_BYTES: usize = 24;
+const HEADER_BYTES: usize = 32;
 
 const MAGIC: [u8; 8] = *b"TIDINGS1";
 const VERSION: u32 = 1;
@@ -28,6 +29,7 @@ const INDEX_STEP: u64 = 64 << 10;
 pub(crate) struct Segment {
     /// Offset of its first record.
     pub(crate) first: Offset,
+    salt: Salt,
     path: PathBuf,
     file: File,
     /// Bytes that are known to be on disk; readers stop there.
@@ -48,10 +50,11 @@ impl Segment {
             .mode(0o600)
             .open(&path)
             .map_err(|error| Error::io(&path, &error))?;
-        file.write_all_at(&header_bytes(first), 0)
+        let salt = clock::random();
+        file.write_all_at(&header_bytes(first, salt), 0)
             .and_then(|()| file.sync_data())
             .map_err(|error| Error::io(&path, &error))?;
-        Ok(Self::new(first, path, file, SEGMENT_HEADER))
+        Ok(Self::new(first, salt, path, file, SEGMENT_HEADER))
     }
 
     /// Opens a segment. `None`: its header was never written whole, so it holds nothing.
@@ -68,7 +71,7 @@ impl Segment {
         }
         let mut header = [0; HEADER_BYTES];
         file.read_exact_at(&mut header, 0).map_err(|error| failed(&error))?;
-        let (body, crc) = header.split_at(20);
+        let (body, crc) = header.split_at(28);
         if crc32fast::hash(body).to_le_bytes() != crc {
             return if length == SEGMENT_HEADER { Ok(None) } else { Err(damaged(&path, 0)) };
         }
@@ -81,12 +84,14 @@ impl Segment {
             return Err(Error::Newer(detail));
         }
         let first = body[12..20].iter().rev().fold(0, |all, byte| (all << 8) | u64::from(*byte));
-        Ok(Some(Self::new(first, path, file, length)))
+        let mut salt = Salt::default();
+        salt.copy_from_slice(&body[20..28]);
+        Ok(Some(Self::new(first, salt, path, file, length)))
     }
 
-    fn new(first: Offset, path: PathBuf, file: File, readable: u64) -> Self {
+    fn new(first: Offset, salt: Salt, path: PathBuf, file: File, readable: u64) -> Self {
         let index = Mutex::new(Vec::new());
-        Self { first, path, file, readable: AtomicU64::new(readable), index }
+        Self { first, salt, path, file, readable: AtomicU64::new(readable), index }
     }
 
     /// Bytes that can be read.
@@ -99,9 +104,10 @@ impl Segment {
         &self.path
     }
 
-    /// Writes a frame behind the readable part and waits until it is on disk. After a failed write
-    /// the frame is cut off again. A failed sync is not survivable on this file.
-    pub(crate) fn append(&self, frame: &[u8]) -> Result<(), Error> {
+    /// Seals a frame, writes it behind the readable part and waits until it is on disk. After a
+    /// failed write it is cut off again. A failed sync is not survivable on this file.
+    pub(crate) fn append(&self, frame: &mut [u8]) -> Result<(), Error> {
+        frame::seal(frame, &self.salt);
         let position = self.bytes();
         if let Err(error) = self.file.write_all_at(frame, position) {
             let cut = self.file.set_len(position);
@@ -113,6 +119,16 @@ impl Segment {
         })?;
         self.readable.store(position + frame.len() as u64, Ordering::Release);
         Ok(())
+    }
+
+    /// Brings what is in the file to the disk, and the file's length.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(|error| Error::io(&self.path, &error))
+    }
+
+    /// What distinguishes this segment's frames.
+    pub(crate) fn salt(&self) -> &Salt {
+        &self.salt
     }
 
     /// Cuts everything from a position on.
@@ -181,7 +197,7 @@ impl Segment {
         self.file
             .read_exact_at(&mut body, position + HEADER as u64)
             .map_err(|error| Error::io(&self.path, &error))?;
-        match frame::is_whole(header, head, &body) {
+        match frame::is_whole(header, head, &body, &self.salt) {
             true => Ok(body),
             false => Err(damaged(&self.path, position)),
         }
@@ -229,10 +245,11 @@ pub(crate) fn path_of(dir: &Path, first: Offset) -> PathBuf {
     dir.join(format!("{first:020}.seg"))
 }
 
-fn header_bytes(first: Offset) -> Vec<u8> {
+fn header_bytes(first: Offset, salt: Salt) -> Vec<u8> {
     let mut header = Vec::from(MAGIC);
     header.extend_from_slice(&VERSION.to_le_bytes());
     header.extend_from_slice(&first.to_le_bytes());
+    header.extend_from_slice(&salt);
     let crc = crc32fast::hash(&header);
     header.extend_from_slice(&crc.to_le_bytes());
     header

@@ -154,7 +154,7 @@ impl View for Staged<'_> {
 
     fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal> {
         let prefix = Key::of(Table::Owner).text(token).zero();
-        let rows = self.scan(prefix.clone(), &prefix.end(), usize::MAX / 2).map_err(unreadable)?;
+        let rows = self.scan(prefix.clone(), &prefix.end(), DUE_MAX).map_err(unreadable)?;
         self.numbered_in(rows).map_err(unreadable)
     }
 

@@ -1,7 +1,8 @@
 //! Tables: an index over the log that can be thrown away and rebuilt (in a new directory). Five
-//! calls, so that the engine behind them can change, and a plain map that does the same in tests.
+//! calls, so that the engine behind them can change, and a plain map that does the same in memory.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use super::Error;
 use super::key::Key;
@@ -26,61 +27,51 @@ pub(crate) trait Tables: Send + Sync + std::fmt::Debug {
     fn close(&self) -> Result<(), Error>;
 }
 
-#[cfg(test)]
-pub(crate) use memory::Memory;
+/// Tables in memory: where the disk has no room for any, and in tests.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 
-#[cfg(test)]
-mod memory {
-    use std::sync::Mutex;
+impl Memory {
+    fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
+        self.0.lock().expect("no panic while the map is held")
+    }
+}
 
-    use super::*;
-
-    /// Tables in memory: for tests, and the measure of the other ones.
-    #[derive(Debug, Default)]
-    pub(crate) struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
-
-    impl Memory {
-        fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
-            self.0.lock().expect("no panic while the map is held")
+impl Tables for Memory {
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        let mut map = self.map();
+        for (key, row) in batch {
+            match row {
+                Some(row) => map.insert(key.clone(), row.clone()),
+                None => map.remove(key),
+            };
         }
+        Ok(())
     }
 
-    impl Tables for Memory {
-        fn apply(&self, batch: &Batch) -> Result<(), Error> {
-            let mut map = self.map();
-            for (key, row) in batch {
-                match row {
-                    Some(row) => map.insert(key.clone(), row.clone()),
-                    None => map.remove(key),
-                };
-            }
-            Ok(())
-        }
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.map().get(&key.0).cloned())
+    }
 
-        fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
-            Ok(self.map().get(&key.0).cloned())
+    fn scan(&self, from: &Key, to: &Key, max: usize, backwards: bool) -> Result<Rows, Error> {
+        let map = self.map();
+        let own = |(key, row): (&Vec<u8>, &Vec<u8>)| (key.clone(), row.clone());
+        if from >= to {
+            return Ok(Rows::new());
         }
+        let range = map.range(from.0.clone()..to.0.clone());
+        Ok(match backwards {
+            false => range.take(max).map(own).collect(),
+            true => range.rev().take(max).map(own).collect(),
+        })
+    }
 
-        fn scan(&self, from: &Key, to: &Key, max: usize, backwards: bool) -> Result<Rows, Error> {
-            let map = self.map();
-            let own = |(key, row): (&Vec<u8>, &Vec<u8>)| (key.clone(), row.clone());
-            if from >= to {
-                return Ok(Rows::new());
-            }
-            let range = map.range(from.0.clone()..to.0.clone());
-            Ok(match backwards {
-                false => range.take(max).map(own).collect(),
-                true => range.rev().take(max).map(own).collect(),
-            })
-        }
+    fn count(&self, prefix: &Key) -> Result<u64, Error> {
+        let map = self.map();
+        Ok(map.range(prefix.0.clone()..prefix.clone().end().0).count() as u64)
+    }
 
-        fn count(&self, prefix: &Key) -> Result<u64, Error> {
-            let map = self.map();
-            Ok(map.range(prefix.0.clone()..prefix.clone().end().0).count() as u64)
-        }
-
-        fn close(&self) -> Result<(), Error> {
-            Ok(())
-        }
+    fn close(&self) -> Result<(), Error> {
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::Error;
 use super::codec;
@@ -17,6 +17,7 @@ use super::staged::{Outcome, Staged, Totals};
 use super::tables::Batch;
 use super::window::Window;
 use crate::clock::{self, Stopwatch};
+use crate::config;
 use crate::domain::command::{Command, Refusal, Reply, Rules};
 use crate::domain::decide::decide;
 use crate::domain::record::{Entry, Record};
@@ -49,20 +50,39 @@ pub enum Failure {
 /// An answer that is still to come.
 pub type Pending = oneshot::Receiver<Answer>;
 
+#[derive(Debug)]
 enum Message {
-    Command(Command, oneshot::Sender<Answer>),
+    /// The permit stands for the command's share of the queue's bytes.
+    Command(Command, oneshot::Sender<Answer>, OwnedSemaphorePermit),
     Close,
 }
 
-/// Hands commands to the writer. Clones share its bounded queue.
+/// Hands commands to the writer. Clones share its queue, which is bounded in commands and bytes.
 #[derive(Debug, Clone)]
-pub struct Submit(mpsc::Sender<Message>);
+pub struct Submit {
+    queue: mpsc::Sender<Message>,
+    /// Room for waiting commands, in KiB.
+    room: Arc<Semaphore>,
+    room_max: u32,
+}
 
 impl Submit {
+    fn new(queue: mpsc::Sender<Message>, bytes_max: u64) -> Self {
+        let room_max = u32::try_from(bytes_max / 1024).unwrap_or(u32::MAX).max(1);
+        let room = usize::try_from(room_max).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { queue, room: Arc::new(Semaphore::new(room)), room_max }
+    }
+
     /// Hands a command over without waiting for room in the queue.
     pub fn offer(&self, command: Command) -> Result<Pending, Error> {
+        let share = self.share(&command);
+        let permit =
+            self.room.clone().try_acquire_many_owned(share).map_err(|error| match error {
+                TryAcquireError::NoPermits => Error::Busy,
+                TryAcquireError::Closed => Error::Closed,
+            })?;
         let (answer, pending) = oneshot::channel();
-        match self.0.try_send(Message::Command(command, answer)) {
+        match self.queue.try_send(Message::Command(command, answer, permit)) {
             Ok(()) => Ok(pending),
             Err(mpsc::error::TrySendError::Full(_)) => Err(Error::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Error::Closed),
@@ -71,15 +91,27 @@ impl Submit {
 
     /// Hands a command over, waiting for room in the queue.
     pub async fn send(&self, command: Command) -> Result<Pending, Error> {
+        let share = self.share(&command);
+        let permit = self.room.clone().acquire_many_owned(share).await;
+        let permit = permit.map_err(|_| Error::Closed)?;
         let (answer, pending) = oneshot::channel();
-        let sent = self.0.send(Message::Command(command, answer)).await;
+        let sent = self.queue.send(Message::Command(command, answer, permit)).await;
         sent.map(|()| pending).map_err(|_| Error::Closed)
     }
 
     /// Asks the writer to end after what it was sent before.
     pub async fn close(&self) {
         // An error means that it has ended already.
-        let _ = self.0.send(Message::Close).await;
+        let _ = self.queue.send(Message::Close).await;
+    }
+
+    /// The command's share of the queue, in KiB. One that is larger than the whole gets the whole.
+    fn share(&self, command: &Command) -> u32 {
+        let bytes = match command {
+            Command::Publish(event) => event.weight(),
+            _ => 1024,
+        };
+        u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(self.room_max)
     }
 }
 
@@ -117,16 +149,14 @@ impl Writer {
         window: Window,
         rules: Rules,
         metrics: Arc<Metrics>,
-        queue_max: usize,
+        limits: &config::Log,
         marker: Marker,
     ) -> (Self, Submit) {
-        let (sender, queue) = mpsc::channel(queue_max);
+        let (sender, queue) = mpsc::channel(limits.queue_max);
+        let submit = Submit::new(sender, limits.queue_bytes_max.0);
         let totals = shared.totals.lock().expect("no panic while totals are held").clone();
         let applied = log.next();
-        (
-            Self { queue, log, shared, window, totals, applied, rules, metrics, marker },
-            Submit(sender),
-        )
+        (Self { queue, log, shared, window, totals, applied, rules, metrics, marker }, submit)
     }
 
     /// Serves commands until it is told to close or cannot go on.
@@ -161,7 +191,7 @@ impl Writer {
         );
         let mut closing = false;
         for message in waiting.by_ref() {
-            let Message::Command(command, answer) = message else {
+            let Message::Command(command, answer, _share) = message else {
                 closing = true;
                 break;
             };
@@ -193,7 +223,9 @@ impl Writer {
                 Ok(()) => self.metrics.store_commit_seconds.observe(watch.elapsed().as_secs_f64()),
                 Err(error) => return self.fail(group, error),
             }
-            self.metrics.health.set_store_failed(false);
+            if self.metrics.health.set_store_failed(false) {
+                tracing::info!("groups can be written again");
+            }
             self.metrics.store_commits.inc();
             self.metrics.store_records.inc_by(u64::from(count));
             if let Err(error) = self.make_visible(&mut group, outcome) {
@@ -248,8 +280,9 @@ impl Writer {
     }
 
     fn fail(&self, group: Group, error: Error) -> Result<(), Error> {
-        tracing::error!(%error, "a group could not be written; its senders are told so");
-        self.metrics.health.set_store_failed(true);
+        if !self.metrics.health.set_store_failed(true) {
+            tracing::error!(%error, "groups cannot be written; their senders are told so");
+        }
         for decided in group.waiting {
             let _ = decided.answer.send(Err(Failure::Store(error.clone())));
         }

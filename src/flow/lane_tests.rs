@@ -1,0 +1,216 @@
+//! What a lane starts, holds back and counts as done.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+use crate::domain::cloudevents;
+use crate::domain::filter::Filter;
+use crate::domain::lease::{Asked, Lease};
+use crate::domain::policy::Policy;
+use crate::domain::record::Record;
+use crate::domain::subscription::{Encoding, Method, Signing, Sink, Start, State, Wish};
+
+const LIMITS: Limits =
+    Limits { queue_max: 4, queue_bytes_max: 1 << 20, retries_max: 3, in_flight_max: 8 };
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).expect("small")
+}
+
+fn lane(policy: Policy) -> Lane {
+    let wish = Wish {
+        name: None,
+        labels: BTreeMap::new(),
+        filter: Filter::parse(&json!({"topic": "#"})).expect("valid"),
+        sink: Sink::Http {
+            url: "http://worker.lan/".parse().expect("valid"),
+            method: Method::Post,
+            headers: BTreeMap::new(),
+        },
+        encoding: Encoding::Raw,
+        signing: Signing::None,
+        lease: Asked::Default,
+        start: Start::Now,
+        policy,
+    };
+    let subscription = Subscription {
+        id: "s".to_owned(),
+        number: 1,
+        version: 1,
+        owner: None,
+        wish,
+        lease: Some(Lease { seconds: 1_000, expires_at: at(1_000) }),
+        state: State::Active,
+        created_at: at(0),
+        updated_at: at(0),
+    };
+    Lane::new(Arc::new(subscription), 0, Mode::Live)
+}
+
+fn ordered(ordering: Ordering) -> Lane {
+    lane(Policy { ordering, ..Policy::default() })
+}
+
+fn entry(offset: Offset, subject: &str) -> Arc<Entry> {
+    let text = format!(
+        r#"{{"specversion":"1.0","id":"{offset}","source":"s","type":"t","subject":"{subject}"}}"#
+    );
+    let event = cloudevents::parse(text.as_bytes()).expect("valid");
+    Arc::new(Entry { offset, at: at(0), record: Record::Event(Box::new(event)) })
+}
+
+/// Offsets that the lane starts now, negative for another attempt.
+fn starts(lane: &mut Lane, now: i64) -> Vec<i64> {
+    let mut started = Vec::new();
+    loop {
+        match lane.next(at(now), LIMITS) {
+            Next::First(entry) => started.push(i64::try_from(entry.offset).expect("small")),
+            Next::Again { offset, .. } => started.push(-i64::try_from(offset).expect("small")),
+            Next::At(_) | Next::Nothing => return started,
+        }
+    }
+}
+
+fn fail(lane: &mut Lane, offset: Offset) {
+    let finished = lane.finish(offset).expect("started");
+    let retry = Retry { subscription: 1, offset, due: at(5), attempts: finished.attempts };
+    lane.wait(&retry, finished.key);
+}
+
+#[test]
+fn the_cursor_never_passes_what_is_not_done() {
+    let mut lane = ordered(Ordering::None);
+    for offset in [10, 11, 12] {
+        assert!(lane.take(&entry(offset, "x"), LIMITS));
+    }
+    assert_eq!(lane.cursor(13), 10, "queued");
+    assert_eq!(starts(&mut lane, 0), [10, 11, 12]);
+    assert_eq!(lane.cursor(13), 10, "started");
+    lane.finish(11).expect("started");
+    assert_eq!(lane.cursor(13), 10, "a later one is done");
+    fail(&mut lane, 10);
+    assert_eq!(lane.cursor(13), 12, "a retry of its own does not hold the cursor");
+    lane.finish(12).expect("started");
+    assert_eq!(lane.cursor(13), 13);
+    assert!(lane.is_caught_up(13));
+    assert!(lane.finish(12).is_none(), "a late answer changes nothing");
+}
+
+#[test]
+fn a_full_lane_falls_behind_and_knows_where() {
+    let mut lane = ordered(Ordering::None);
+    let taken: Vec<bool> = (0..6)
+        .map(|offset| lane.mode == Mode::Live && lane.take(&entry(offset, "x"), LIMITS))
+        .collect();
+    assert_eq!(taken, [true, true, true, true, false, false]);
+    assert_eq!((lane.position, lane.mode), (4, Mode::Behind { reading: false }));
+    assert!(!lane.wants_to_read(at(0), LIMITS), "no room yet");
+    assert_eq!(starts(&mut lane, 0), [0, 1, 2, 3]);
+    assert!(lane.wants_to_read(at(0), LIMITS));
+    assert_eq!(lane.cursor(100), 0);
+}
+
+#[test]
+fn strict_order_waits_for_the_failed_one() {
+    let mut lane = ordered(Ordering::Strict);
+    (0..3).for_each(|offset| assert!(lane.take(&entry(offset, "x"), LIMITS)));
+    assert_eq!(starts(&mut lane, 0), [0], "one at a time");
+    fail(&mut lane, 0);
+    assert_eq!(starts(&mut lane, 0), Vec::<i64>::new(), "1 waits for 0");
+    assert!(lane.fall_due(0));
+    assert_eq!(starts(&mut lane, 5), [0], "minus zero: the second attempt");
+    lane.finish(0).expect("started");
+    assert_eq!(starts(&mut lane, 5), [1]);
+}
+
+#[test]
+fn ordered_lanes_deliver_the_earlier_event_first_after_a_crash() {
+    for ordering in [Ordering::Strict, Ordering::Key] {
+        let mut lane = ordered(ordering);
+        // 1 had failed and its retry was on disk; the progress that says 0 is done was not.
+        let retry = Retry { subscription: 1, offset: 1, due: at(5), attempts: vec![] };
+        lane.wait(&retry, key_of(ordering, entry(1, "x").event()));
+        lane.position = 0;
+        lane.mode = Mode::Behind { reading: true };
+        assert!(lane.fall_due(1));
+        assert_eq!(starts(&mut lane, 5), Vec::<i64>::new(), "what was before it was not looked at");
+        assert!(lane.take(&entry(0, "x"), LIMITS));
+        lane.mode = Mode::Live;
+        assert_eq!(starts(&mut lane, 5), [0], "{ordering:?}");
+        lane.finish(0).expect("started");
+        assert_eq!(starts(&mut lane, 5), [-1], "{ordering:?}");
+    }
+}
+
+#[test]
+fn key_order_holds_back_the_same_subject_alone() {
+    let mut lane = ordered(Ordering::Key);
+    for (offset, subject) in [(0, "a"), (1, "a"), (2, "b"), (3, "a")] {
+        assert!(lane.take(&entry(offset, subject), LIMITS));
+    }
+    assert_eq!(starts(&mut lane, 0), [0, 2]);
+    fail(&mut lane, 0);
+    assert_eq!(starts(&mut lane, 0), Vec::<i64>::new());
+    assert!(lane.fall_due(0));
+    assert_eq!(starts(&mut lane, 5), [0]);
+    lane.finish(0).expect("started");
+    assert_eq!(starts(&mut lane, 5), [1]);
+}
+
+#[test]
+fn too_many_retries_stop_first_attempts_but_not_second_ones() {
+    let mut lane = ordered(Ordering::None);
+    (0..4).for_each(|offset| assert!(lane.take(&entry(offset, "x"), LIMITS)));
+    assert_eq!(starts(&mut lane, 0), [0, 1, 2, 3]);
+    (0..3).for_each(|offset| fail(&mut lane, offset));
+    assert!(lane.take(&entry(9, "x"), LIMITS));
+    assert_eq!(starts(&mut lane, 0), Vec::<i64>::new());
+    assert!(lane.fall_due(1));
+    assert!(!lane.fall_due(1), "once is enough");
+    assert_eq!(starts(&mut lane, 5), [-1, 9]);
+}
+
+#[test]
+fn rate_and_the_targets_own_wish_space_attempts() {
+    let mut lane = lane(Policy { rate_per_second: Some(2), ..Policy::default() });
+    (0..4).for_each(|offset| assert!(lane.take(&entry(offset, "x"), LIMITS)));
+    assert_eq!(starts(&mut lane, 10), [0]);
+    assert!(matches!(lane.next(at(10), LIMITS), Next::At(_)));
+    assert_eq!(starts(&mut lane, 11), [1]);
+    assert_eq!(starts(&mut lane, 3), Vec::<i64>::new());
+    assert_eq!(starts(&mut lane, 4), [2], "the clock was set back: one pace more at most");
+    lane.hold_until(at(100));
+    assert_eq!(starts(&mut lane, 50), Vec::<i64>::new());
+    assert_eq!(starts(&mut lane, 100), [3]);
+}
+
+#[test]
+fn nothing_starts_after_the_lease_or_while_paused() {
+    let mut lane = ordered(Ordering::None);
+    assert!(lane.take(&entry(0, "x"), LIMITS));
+    assert_eq!(starts(&mut lane, 1_000), Vec::<i64>::new());
+    let mut paused = (*lane.subscription).clone();
+    paused.state = State::Paused;
+    lane.subscription = Arc::new(paused);
+    assert_eq!(starts(&mut lane, 1), Vec::<i64>::new());
+}
+
+#[test]
+fn a_changed_filter_looks_again_at_all_that_was_not_started() {
+    let mut lane = ordered(Ordering::None);
+    lane.subscription = Arc::new(Subscription {
+        wish: Wish {
+            policy: Policy { max_in_flight: 1, ..Policy::default() },
+            ..lane.subscription.wish.clone()
+        },
+        ..(*lane.subscription).clone()
+    });
+    (0..3).for_each(|offset| assert!(lane.take(&entry(offset, "x"), LIMITS)));
+    assert_eq!(starts(&mut lane, 0), [0]);
+    lane.look_again(3);
+    assert_eq!((lane.position, lane.mode), (1, Mode::Behind { reading: false }));
+    assert!(lane.take(&entry(0, "x"), LIMITS), "what is under way is not taken twice");
+    assert_eq!(lane.cursor(3), 0);
+}

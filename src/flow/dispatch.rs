@@ -50,7 +50,7 @@ const LANE_SHARE: usize = 4;
 const DEATH_NOTICE: &str = "tidings.delivery.dead";
 
 /// What a lane read from the log.
-type Read = (u32, Result<Vec<Arc<Entry>>, crate::store::Error>);
+type Read = (u32, Offset, Result<Vec<Arc<Entry>>, crate::store::Error>);
 
 /// The dispatcher.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Dispatch {
         while self.reads.len() < READS_MAX {
             let Some((number, from)) = self.roster.next_read(now) else { break };
             let reader = self.reader.clone();
-            self.reads.spawn(async move { (number, reader.read(from, BATCH).await) });
+            self.reads.spawn(async move { (number, from, reader.read(from, BATCH).await) });
         }
         self.settler.start();
     }
@@ -176,8 +176,8 @@ impl Dispatch {
 
     fn note_read(&mut self, read: Result<Read, tokio::task::JoinError>) {
         match read {
-            Ok((number, Ok(entries))) => self.roster.take_read(number, &entries),
-            Ok((number, Err(error))) => {
+            Ok((number, from, Ok(entries))) => self.roster.take_read(number, from, &entries),
+            Ok((number, _, Err(error))) => {
                 tracing::error!(%error, subscription = number, "the log cannot be read");
                 self.roster.read_failed(number, after(clock::now(), READ_PAUSE));
             }

@@ -104,10 +104,18 @@ impl Roster {
         self.view.set_matched(self.matched);
     }
 
-    /// Gives a lane that reads the log by itself what it read.
-    pub(super) fn take_read(&mut self, number: u32, entries: &[Arc<Entry>]) {
+    /// Gives a lane that reads the log by itself what it read from an offset on. If it stands
+    /// somewhere else by now (its filter changed), it reads again from there.
+    pub(super) fn take_read(&mut self, number: u32, from: Offset, entries: &[Arc<Entry>]) {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
+        if lane.mode == Mode::Live {
+            return;
+        }
         lane.mode = Mode::Behind { reading: false };
+        if lane.position != from {
+            self.touch(number);
+            return;
+        }
         let filter = lane.subscription.clone();
         for entry in entries {
             let wanted = entry.event().is_some_and(|event| {

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod backlog;
 mod bad_input;
 mod command_line;
 mod delivery;

@@ -213,19 +213,20 @@ fn set_dir(tree: &mut Table, dir: &Path) {
     }
 }
 
-/// Rules that hold between keys.
+/// Rules that hold between keys, and values that only their readers understand.
 fn check(config: &Config) -> Result<(), Error> {
     let listeners = [("http.listen", config.http.listen), ("mqtt.listen", config.mqtt.listen)];
-    for (key, listen) in listeners {
-        if config.dev && !listen.ip().is_loopback() {
-            let problem = format!(
-                "--dev asks for no credentials and refuses {listen}, which is not loopback"
-            );
-            return Err(fault(key, problem));
-        }
+    let is_open = |(_, listen): &(&str, SocketAddr)| config.dev && !listen.ip().is_loopback();
+    if let Some((key, listen)) = listeners.into_iter().find(is_open) {
+        return Err(fault(key, format!("{listen} is not loopback; --dev asks no credentials")));
     }
-    let lease = &config.lease;
-    if lease.min.0 > lease.max.0 || !(lease.min.0..=lease.max.0).contains(&lease.default.0) {
+    tracing_subscriber::EnvFilter::try_new(&config.telemetry.log_level)
+        .map_err(|error| fault("telemetry.log_level", error.to_string()))?;
+    let extra = &config.net.extra_ca_file;
+    let read = if extra.as_os_str().is_empty() { Ok(vec![]) } else { std::fs::read(extra) };
+    read.map_err(|error| fault("net.extra_ca_file", format!("{}: {error}", extra.display())))?;
+    let Lease { min, max, default } = &config.lease;
+    if !(min.0..=max.0).contains(&default.0) {
         return Err(fault("lease", "must have min <= default <= max".to_owned()));
     }
     let positive = [
@@ -238,10 +239,8 @@ fn check(config: &Config) -> Result<(), Error> {
         ("delivery.lane_queue_max", config.delivery.lane_queue_max),
         ("delivery.retries_max", config.delivery.retries_max),
     ];
-    match positive.iter().find(|(_, value)| *value == 0) {
-        Some((key, _)) => Err(fault(key, "must be at least 1".to_owned())),
-        None => Ok(()),
-    }
+    let zero = positive.iter().find(|(_, value)| *value == 0);
+    zero.map_or(Ok(()), |(key, _)| Err(fault(key, "must be at least 1".to_owned())))
 }
 
 fn files(sources: &Sources) -> Result<Vec<PathBuf>, Error> {

@@ -9,7 +9,7 @@ use super::command::{
 use super::event::{Data, Event, Form, Origin};
 use super::lease::{Asked, Lease};
 use super::record::Record;
-use super::subscription::{End, State, Subscription};
+use super::subscription::{End, State, Subscription, Wish};
 use super::topic::Topic;
 use super::{Invalid, Timestamp};
 
@@ -93,16 +93,24 @@ fn decide_put(
         return Err(Refusal::Full(rules.subscriptions_max));
     }
     let created = live.is_none();
+    let (asked, lease) = match (put.wish.lease, live) {
+        (Asked::Keep, Some(Subscription { lease: Some(lease), .. })) if lease.is_over(now) => {
+            return Err(Refusal::Ended(End::Expired));
+        }
+        (Asked::Keep, Some(live)) => (live.wish.lease, live.lease),
+        (Asked::Keep, None) => (Asked::Default, Lease::grant(Asked::Default, rules.lease, now)),
+        (asked, _) => (asked, Lease::grant(asked, rules.lease, now)),
+    };
     let subscription = Subscription {
         number: live.map_or_else(|| view.next_number(), |live| live.number),
         version: held.as_ref().map_or(1, |held| held.version + 1),
         owner: live.map_or(put.actor.owner, |live| live.owner.clone()),
-        lease: Lease::grant(put.wish.lease, rules.lease, now),
+        lease,
         state: live.map_or(State::Active, |live| live.state),
         created_at: live.map_or(now, |live| live.created_at),
         updated_at: now,
         id: put.id,
-        wish: put.wish,
+        wish: Wish { lease: asked, ..put.wish },
     };
     let mut records = Vec::new();
     if let Some(ended) = held.filter(|_| created) {

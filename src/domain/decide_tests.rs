@@ -244,6 +244,23 @@ fn nothing_expires_while_the_wall_clock_is_visibly_wrong() {
 }
 
 #[test]
+fn a_replacement_may_keep_the_lease_as_it_is() {
+    let mut state = Held::default();
+    let keep = |state: &mut Held, now| {
+        let wish = Wish { lease: Asked::Keep, ..wish(0) };
+        let put = Put { id: "one".into(), wish, actor: admin(), expect: Expect::Anything };
+        state.run(Command::Put(Box::new(put)), at(now)).map(|_| state.subscriptions[&0].clone())
+    };
+    state.put("one", admin(), Expect::Nothing, 0).expect("created");
+    let kept = keep(&mut state, 100).expect("kept");
+    assert_eq!((kept.version, kept.wish.lease), (2, Asked::Seconds(600)));
+    assert_eq!(kept.lease, Some(Lease { seconds: 600, expires_at: at(600) }));
+    assert_eq!(keep(&mut state, 600).err(), Some(Refusal::Ended(End::Expired)), "never past it");
+    let new = keep(&mut Held::default(), 0).expect("nothing to keep");
+    assert_eq!((new.wish.lease, new.lease.map(|it| it.seconds)), (Asked::Default, Some(300)));
+}
+
+#[test]
 fn an_ended_subscription_is_put_anew_under_a_new_number() {
     let mut state = Held::default();
     state.put("one", admin(), Expect::Nothing, 0).expect("created");

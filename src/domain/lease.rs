@@ -24,6 +24,9 @@ pub enum Asked {
     Seconds(u64),
     /// No end.
     Forever,
+    /// What is held already, as it is. Deciding turns it into what was asked for that; it is never
+    /// stored.
+    Keep,
 }
 
 /// A granted lease on the wall clock.
@@ -40,7 +43,8 @@ impl Lease {
     pub fn grant(asked: Asked, bounds: Bounds, now: Timestamp) -> Option<Self> {
         let wanted = match asked {
             Asked::Forever => return None,
-            Asked::Default => bounds.default,
+            // Where nothing is held there is nothing to keep.
+            Asked::Default | Asked::Keep => bounds.default,
             Asked::Seconds(seconds) => Duration::from_secs(seconds),
         };
         let seconds = wanted.clamp(bounds.min, bounds.max).as_secs();

@@ -22,6 +22,9 @@ pub const LABELS_MAX: usize = 32;
 /// Longest label key or value.
 pub const LABEL_BYTES_MAX: usize = 128;
 
+/// Longest filter, in bytes of its JSON form.
+pub const FILTER_BYTES_MAX: usize = 64 * 1024;
+
 /// Most headers that a sink may add, and their length together.
 pub const HEADERS_MAX: usize = 32;
 /// Longest header value.
@@ -237,6 +240,10 @@ pub fn check_id(id: &str) -> Result<(), Invalid> {
             format!("an id is 1 to {ID_BYTES_MAX} characters of A-Z, a-z, 0-9, '-', '_', '.', ':'");
         return Err(Invalid::new("/id", detail));
     }
+    // Clients resolve these as path segments (RFC 3986, 5.2.4): nobody could ask for them again.
+    if matches!(id, "." | "..") {
+        return Err(Invalid::new("/id", "must not be '.' or '..'"));
+    }
     Ok(())
 }
 
@@ -253,6 +260,10 @@ impl Wish {
             let detail =
                 format!("at most {LABELS_MAX} labels of 1 to {LABEL_BYTES_MAX} bytes each");
             return Err(Invalid::new("/labels", detail));
+        }
+        if self.filter.print().to_string().len() > FILTER_BYTES_MAX {
+            let detail = format!("must have at most {FILTER_BYTES_MAX} bytes as JSON");
+            return Err(Invalid::new("/filter", detail));
         }
         let Sink::Http { url, headers, .. } = &self.sink;
         check_url(url).map_err(|error| error.under("/sink/http/url"))?;
@@ -337,6 +348,16 @@ mod tests {
         }
         for bad in ["ftp://a/", "http://u:p@a/", "http://a/#f", "mailto:x@y"] {
             assert!(check_url(&bad.parse().expect(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_can_stand_in_a_path() {
+        for good in ["a", "my-own.id", "...", "A:1_b"] {
+            assert!(check_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "é"] {
+            assert_eq!(check_id(bad).expect_err(bad).pointer, "/id", "{bad}");
         }
     }
 

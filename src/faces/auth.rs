@@ -12,6 +12,7 @@ use http::{HeaderMap, Method};
 use super::codes;
 use super::problem::Problem;
 use super::router::Hub;
+use super::sessions::{Key, digest};
 use crate::clock;
 use crate::flow::Caller;
 
@@ -66,6 +67,13 @@ pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
         let (name, value) = pair.trim().split_once('=')?;
         (name == COOKIE_NAME).then_some(value)
     })
+}
+
+/// The session that let a caller in: that of the cookie, if there was no token but a caller with a
+/// name. Who came that way goes when the session ends.
+pub(crate) fn session_of(headers: &HeaderMap, caller: &Caller) -> Option<Key> {
+    let by_token = headers.contains_key(AUTHORIZATION) || caller.owner.is_none();
+    if by_token { None } else { cookie(headers).map(digest) }
 }
 
 /// What a request says about the page that made it.

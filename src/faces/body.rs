@@ -14,10 +14,14 @@ use serde_json::Value;
 use super::codes;
 use super::problem::Problem;
 use super::router::Hub;
+use crate::config::Size;
 use crate::domain::quantity::print_size;
 
 /// Longest time that a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest form.
+const FORM_MAX: Size = Size(4_096);
 
 /// A request's body, at most `http.body_max` long.
 pub(crate) struct Payload(pub(crate) Bytes);
@@ -26,22 +30,39 @@ impl FromRequest<Hub> for Payload {
     type Rejection = Problem;
 
     async fn from_request(request: Request, hub: &Hub) -> Result<Self, Problem> {
-        let size_max = hub.config.http.body_max;
-        let too_large = || {
-            let size = print_size(size_max.0);
-            Problem::new(codes::BODY_TOO_LARGE, format!("http.body_max is {size}"))
-        };
-        let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-        if announced.and_then(|v| v.parse::<u64>().ok()).is_some_and(|n| n > size_max.0) {
-            return Err(too_large());
-        }
-        let read = to_bytes(request.into_body(), size_max.bytes());
-        match tokio::time::timeout(BODY_TIMEOUT, read).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(error)) if is_too_long(&error) => Err(too_large()),
-            Ok(Err(_)) => Err(Problem::new(codes::BODY_UNREADABLE, "the connection broke")),
-            Err(_) => Err(Problem::new(codes::BODY_TIMEOUT, "a body may take 30 seconds")),
-        }
+        read(request, hub.config.http.body_max, "http.body_max is").await.map(Self)
+    }
+}
+
+/// The fields of a form that the page sent. They are short: nobody had to show a credential yet.
+pub(crate) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads a form, at most 4 KiB of it.
+    pub(crate) async fn read(request: Request) -> Result<Self, Problem> {
+        let body = read(request, FORM_MAX, "a form may have").await?;
+        Ok(Self(url::form_urlencoded::parse(&body).into_owned().collect()))
+    }
+
+    /// A field by name, or nothing.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(held, _)| held == name).map_or("", |(_, value)| value.as_str())
+    }
+}
+
+async fn read(request: Request, size_max: Size, limit: &str) -> Result<Bytes, Problem> {
+    let too_large =
+        || Problem::new(codes::BODY_TOO_LARGE, format!("{limit} {}", print_size(size_max.0)));
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    if announced.and_then(|v| v.parse::<u64>().ok()).is_some_and(|n| n > size_max.0) {
+        return Err(too_large());
+    }
+    let read = to_bytes(request.into_body(), size_max.bytes());
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_long(&error) => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(codes::BODY_UNREADABLE, "the connection broke")),
+        Err(_) => Err(Problem::new(codes::BODY_TIMEOUT, "a body may take 30 seconds")),
     }
 }
 
@@ -57,24 +78,15 @@ pub(crate) fn json(headers: &HeaderMap, body: &[u8], types: &[&str]) -> Result<V
         .map_err(|error| Problem::new(codes::JSON_INVALID, error.to_string()))
 }
 
-/// The request's media type with its parameters.
+/// The request's media type with its parameters. An empty one says as little as none.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    let told = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    told.filter(|media_type| !media_type.trim().is_empty())
 }
 
 /// A media type without its parameters.
 pub(crate) fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or_default().trim()
-}
-
-/// Reads a form's fields.
-pub(crate) fn form(body: &[u8]) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(body).into_owned().collect()
-}
-
-/// A form's field by name, or nothing.
-pub(crate) fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
-    form.iter().find(|(held, _)| held == name).map_or("", |(_, value)| value.as_str())
 }
 
 fn is_too_long(error: &axum::Error) -> bool {
@@ -94,17 +106,18 @@ mod tests {
 
     #[test]
     fn json_bodies_are_judged_by_media_type_and_content() {
-        let check = |media_type: &str, body: &str, expected: Option<&str>| {
+        let check = |media_type: Option<&str>, body: &str, expected: Option<&str>| {
             let mut headers = HeaderMap::new();
-            if !media_type.is_empty() {
+            if let Some(media_type) = media_type {
                 headers.insert(CONTENT_TYPE, media_type.parse().expect("header"));
             }
             let read = json(&headers, body.as_bytes(), &["application/json"]);
-            assert_eq!(read.err().map(|problem| problem.code().0), expected, "{media_type}");
+            assert_eq!(read.err().map(|problem| problem.code().0), expected, "{media_type:?}");
         };
-        check("", "{}", None);
-        check("Application/JSON; charset=utf-8", "{}", None);
-        check("text/plain", "{}", Some("E-MEDIA-TYPE-UNKNOWN"));
-        check("application/json", "{", Some("E-JSON-INVALID"));
+        check(None, "{}", None);
+        check(Some(""), "{}", None);
+        check(Some("Application/JSON; charset=utf-8"), "{}", None);
+        check(Some("text/plain"), "{}", Some("E-MEDIA-TYPE-UNKNOWN"));
+        check(Some("application/json"), "{", Some("E-JSON-INVALID"));
     }
 }

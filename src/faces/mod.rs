@@ -19,5 +19,6 @@ mod sessions;
 mod setup;
 mod sse;
 
+pub(crate) use api::tokens::{check_room as check_token_room, parse as parse_token};
 pub use codes::CODES;
 pub use router::{Deps, router};

@@ -1,10 +1,12 @@
-//! The one-time key of the set-up URL. Spent by the first administrator's token; never shown.
+//! The one-time key of the set-up URL. Spent by the first administrator's token, however that was
+//! made; never shown.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codes;
 use super::problem::Problem;
 use super::sessions::digest;
+use crate::domain::record::Token;
 
 /// The key's digest while it can be used.
 #[derive(Debug)]
@@ -26,10 +28,18 @@ impl Setup {
         Self { key: Mutex::new(key.map(digest)) }
     }
 
+    /// Refuses when there is nothing to set up, whatever the key.
+    pub(crate) fn check_open(&self, tokens: &[Arc<Token>]) -> Result<(), Problem> {
+        if self.lock().is_none() {
+            return Err(spent());
+        }
+        check_no_administrator(tokens)
+    }
+
     /// Checks a key without using it.
     pub(crate) fn check(&self, key: &str) -> Result<(), Problem> {
         match *self.lock() {
-            None => Err(Problem::new(codes::SETUP_KEY_SPENT, "log in with a token")),
+            None => Err(spent()),
             Some(held) if held != digest(key) => {
                 Err(Problem::new(codes::SETUP_KEY_WRONG, "take the URL that the hub printed"))
             }
@@ -42,7 +52,7 @@ impl Setup {
         self.check(key)?;
         match self.lock().take() {
             Some(key) => Ok(Claim { setup: self, key: Some(key) }),
-            None => Err(Problem::new(codes::SETUP_KEY_SPENT, "log in with a token")),
+            None => Err(spent()),
         }
     }
 
@@ -66,9 +76,38 @@ impl Drop for Claim<'_> {
     }
 }
 
+/// The set-up is over once somebody is the administrator.
+pub(crate) fn check_no_administrator(tokens: &[Arc<Token>]) -> Result<(), Problem> {
+    if tokens.iter().any(|token| token.grants.is_admin()) { Err(spent()) } else { Ok(()) }
+}
+
+fn spent() -> Problem {
+    Problem::new(codes::SETUP_KEY_SPENT, "log in with a token")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
+    use crate::domain::grant::{Grant, Grants};
+
+    #[test]
+    fn an_administrators_token_spends_the_key_however_it_was_made() {
+        let token = |grant: &str| {
+            Arc::new(Token {
+                id: "a".to_owned(),
+                name: "a".to_owned(),
+                grants: Grants(vec![Grant::parse(grant).expect(grant)]),
+                digest: [0; 32],
+                created_at: Timestamp::UNIX_EPOCH,
+            })
+        };
+        let setup = Setup::new(Some("key"));
+        assert!(setup.check_open(&[]).is_ok() && setup.check_open(&[token("manage")]).is_ok());
+        let refused = setup.check_open(&[token("manage"), token("admin")]);
+        assert_eq!(refused.expect_err("spent").code(), codes::SETUP_KEY_SPENT);
+        assert!(Setup::new(None).check_open(&[]).is_err());
+    }
 
     #[test]
     fn a_key_works_once_and_comes_back_when_its_use_failed() {

@@ -4,6 +4,9 @@
 //! The `id` of a block is the offset up to which the client has seen everything, itself included:
 //! `Last-Event-ID: n` goes on at `n + 1`. The first block only primes `id` and `retry`; on an empty
 //! log that id is `-1`.
+//!
+//! `event: gap` with `{"from","to"}` says that reading goes on at `to` instead of `from`: events in
+//! between were removed, or, where `from` is greater, the log was reset and begins anew.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,11 +24,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_stream::Stream;
 
+use super::auth::session_of;
 use super::codes;
 use super::problem::Problem;
 use super::query::{Query, invalid};
 use super::router::Hub;
 use super::select::{Position, Selection};
+use super::sessions::Key;
+use crate::clock;
 use crate::domain::record::Entry;
 use crate::domain::{Invalid, Offset, cloudevents};
 use crate::flow::Caller;
@@ -53,26 +59,38 @@ pub(crate) async fn stream(
 ) -> Result<Response, Problem> {
     let known = [&Selection::KEYS[..], &["lastEventId"]].concat();
     let query = Query::parse(raw.as_deref(), &known)?;
-    let cursor = start(&hub, &query, &headers).await?;
+    let Start { cursor, gap } = start(&hub, &query, &headers).await?;
+    let session = session_of(&headers, &caller);
     let selection = Selection::parse(caller, &query)?;
     let Ok(permit) = hub.streams.clone().try_acquire_owned() else {
         return Ok(answer(Body::from(retry_block(RETRY_FULL))));
     };
-    let first = Bytes::from(format!("{}{}", retry_line(RETRY), id_block(cursor)));
-    let reader = Cursor::new(hub, selection, cursor, permit);
+    let gap = gap.map_or(String::new(), |from| gap_block(from, cursor));
+    let first = Bytes::from(format!("{}{}{gap}", retry_line(RETRY), id_block(cursor)));
+    let reader = Cursor::new(hub, selection, session, cursor, permit);
     Ok(answer(Body::from_stream(Frames::new(first, reader))))
 }
 
+/// Where a stream begins.
+struct Start {
+    cursor: Offset,
+    /// Where the client would have gone on, if that lies beyond the log's end.
+    gap: Option<Offset>,
+}
+
 /// Where to begin: `Last-Event-ID`, else `lastEventId`, else `from`, else after the newest.
-async fn start(hub: &Hub, query: &Query, headers: &HeaderMap) -> Result<Offset, Problem> {
+///
+/// An id beyond the log's end was true once, before the data directory was reset or restored. It is
+/// no fault of a client that comes back by itself, and a browser would give up on an error.
+async fn start(hub: &Hub, query: &Query, headers: &HeaderMap) -> Result<Start, Problem> {
     let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let seen = header.or(query.get("lastEventId")).filter(|text| !text.is_empty());
     let Some(seen) = seen else {
-        return Position::parse(query.get("from").unwrap_or("latest"))?.resolve(hub).await;
+        let position = Position::parse(query.get("from").unwrap_or("latest"))?;
+        return Ok(Start { cursor: position.resolve(hub).await?, gap: None });
     };
-    let next = hub.reader.next_offset();
-    after(seen).filter(|cursor| *cursor <= next).ok_or_else(|| {
-        let detail = format!("must be the id of an event of this log, at most {}", last(next));
+    let cursor = after(seen).ok_or_else(|| {
+        let detail = "must be the id of a block of this stream";
         match header {
             Some(_) => {
                 let fault = Invalid::new(LAST_EVENT_ID.as_str(), detail);
@@ -80,7 +98,9 @@ async fn start(hub: &Hub, query: &Query, headers: &HeaderMap) -> Result<Offset, 
             }
             None => invalid("lastEventId", detail),
         }
-    })
+    })?;
+    let next = hub.reader.next_offset();
+    Ok(Start { cursor: cursor.min(next), gap: (cursor > next).then_some(cursor) })
 }
 
 fn answer(body: Body) -> Response {
@@ -96,6 +116,8 @@ fn answer(body: Body) -> Response {
 struct Cursor {
     hub: Hub,
     selection: Selection,
+    /// The session of the page that let the client in, if it was one.
+    session: Option<Key>,
     next: Offset,
     /// The cursor that the newest `id` told the client.
     told: Offset,
@@ -123,20 +145,27 @@ enum Woken {
 }
 
 impl Cursor {
-    fn new(hub: Hub, selection: Selection, next: Offset, permit: OwnedSemaphorePermit) -> Self {
+    fn new(
+        hub: Hub,
+        selection: Selection,
+        session: Option<Key>,
+        next: Offset,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         let gauge = hub.metrics.faces_streams.clone();
         gauge.inc();
         let mut heartbeat =
             interval(hub.config.http.stream_heartbeat.0.max(Duration::from_millis(1)));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
-        Self { hub, selection, next, told: next, heartbeat, _open: Open(gauge, permit) }
+        let _open = Open(gauge, permit);
+        Self { hub, selection, session, next, told: next, heartbeat, _open }
     }
 
     /// The next bytes for the client; `None` ends the stream.
     async fn advance(&mut self) -> Option<Bytes> {
         loop {
-            if !self.hub.gate.still_valid(self.selection.caller()) {
+            if !self.is_welcome() {
                 return None;
             }
             let oldest = self.hub.reader.oldest_offset();
@@ -155,6 +184,13 @@ impl Cursor {
                 }
             }
         }
+    }
+
+    /// Whether the client may still be here: its token was not revoked, its session is not over.
+    fn is_welcome(&self) -> bool {
+        let is_open = |session: &Key| self.hub.sessions.is_open(session, clock::now());
+        self.hub.gate.still_valid(self.selection.caller())
+            && self.session.as_ref().is_none_or(is_open)
     }
 
     /// Every arm only waits or reads: dropping one half-way loses nothing, the cursor stands.
@@ -206,8 +242,7 @@ impl Cursor {
     fn skip_to(&mut self, oldest: Offset) -> Bytes {
         let from = std::mem::replace(&mut self.next, oldest);
         self.told = oldest;
-        let data = serde_json::json!({ "from": from, "to": oldest });
-        Bytes::from(format!("event: gap\ndata: {data}\n{}", id_block(oldest)))
+        Bytes::from(gap_block(from, oldest))
     }
 }
 
@@ -246,11 +281,11 @@ async fn step(mut cursor: Cursor) -> Option<(Bytes, Cursor)> {
     Some((bytes, cursor))
 }
 
-/// The offset after a last event id.
+/// The offset after a last event id; `None` if it is no number.
 fn after(seen: &str) -> Option<Offset> {
     match seen {
         "-1" => Some(0),
-        _ => seen.parse::<Offset>().ok()?.checked_add(1),
+        _ => Some(seen.parse::<Offset>().ok()?.saturating_add(1)),
     }
 }
 
@@ -261,6 +296,11 @@ fn last(cursor: Offset) -> String {
 
 fn id_block(cursor: Offset) -> String {
     format!("id: {}\n\n", last(cursor))
+}
+
+fn gap_block(from: Offset, to: Offset) -> String {
+    let data = serde_json::json!({ "from": from, "to": to });
+    format!("event: gap\ndata: {data}\n{}", id_block(to))
 }
 
 fn retry_line(wait: Duration) -> String {
@@ -280,7 +320,8 @@ mod tests {
         for cursor in [0, 1, 2, 1_000_000] {
             assert_eq!(after(&last(cursor)), Some(cursor));
         }
-        for bad in ["", "-2", "x", "1.0", "18446744073709551615"] {
+        assert_eq!(after("18446744073709551615"), Some(Offset::MAX));
+        for bad in ["", "-2", "x", "1.0", "18446744073709551616"] {
             assert_eq!(after(bad), None, "{bad}");
         }
     }
@@ -289,6 +330,8 @@ mod tests {
     fn blocks_are_framed_as_the_standard_says() {
         assert_eq!(id_block(0), "id: -1\n\n");
         assert_eq!(id_block(8), "id: 7\n\n");
+        let gap = "event: gap\ndata: {\"from\":9,\"to\":3}\nid: 2\n\n";
+        assert_eq!(gap_block(9, 3), gap);
         assert_eq!(retry_block(RETRY_FULL), "retry: 30000\n\n");
     }
 }

@@ -2,9 +2,10 @@
 
 use toml::Value;
 
+use super::client::running;
 use super::{Error, print};
 use crate::config::{self, Loaded, Sources};
-use crate::{control, store};
+use crate::store;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -32,7 +33,8 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), Error> {
         "store: {} records in {} segments, {} bytes, every checksum good",
         found.records, found.segments, found.bytes
     ));
-    if found.torn_bytes > 0 && control::read(dir).is_none() {
+    // A running hub may be in the middle of a write.
+    if found.torn_bytes > 0 && running(dir).is_ok_and(|hub| hub.is_none()) {
         let torn = found.torn_bytes;
         print::line(&format!("store: {torn} bytes of a torn write follow; a start cuts them off"));
     }

@@ -1,5 +1,6 @@
 //! The commands' way to a running hub: its HTTP interface, like everybody else's.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use serde_json::Value;
 
 use super::Error;
 use crate::config::Config;
-use crate::control;
+use crate::control::{self, Control};
 use crate::domain::address::Guard;
 use crate::net::dial::Client;
+use crate::store;
 
 /// How long the hub may take for an answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -23,10 +25,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Target {
     /// Base URL of the hub; without it the one that runs on this machine over --data-dir.
-    #[arg(long, value_name = "URL", env = "TIDINGS_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "TIDINGS_URL")]
     url: Option<String>,
     /// File that holds the token (TIDINGS_TOKEN holds the token itself).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<std::path::PathBuf>,
 }
 
@@ -39,9 +41,19 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Finds the hub that is meant.
+    /// Finds the hub that is meant. There must be one.
     pub(super) fn find(target: &Target, config: &Config) -> Result<Self, Error> {
-        let control = control::read(&config.data.dir);
+        let found = Self::look_for(target, config)?;
+        found.ok_or_else(|| {
+            Error::Fault(format!(
+                "no hub runs over {}; name one with --url, or its directory with --data-dir",
+                config.data.dir.display()
+            ))
+        })
+    }
+
+    /// Looks for the hub that is meant: the one with that URL, or the one over the data directory.
+    pub(super) fn look_for(target: &Target, config: &Config) -> Result<Option<Self>, Error> {
         let given = match &target.token_file {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
                 Error::Usage(format!("--token-file {}: {error}", path.display()))
@@ -49,14 +61,12 @@ impl Hub {
             None => std::env::var("TIDINGS_TOKEN").ok(),
         };
         let given = given.map(|token| token.trim().to_owned());
-        match (&target.url, control) {
-            (Some(url), _) => Self::at(url, given, config),
-            (None, Some(control)) => Self::at(&control.url, given.or(Some(control.token)), config),
-            (None, None) => Err(Error::Fault(format!(
-                "no hub runs over {}; name one with --url, or its directory with --data-dir",
-                config.data.dir.display()
-            ))),
+        if let Some(url) = &target.url {
+            return Self::at(url, given, config).map(Some);
         }
+        let running = running(&config.data.dir)?;
+        let found = running.map(|it| Self::at(&it.url, given.or(Some(it.token)), config));
+        found.transpose()
     }
 
     /// A hub at a URL.
@@ -111,6 +121,17 @@ impl Hub {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         request.body(Full::new(body)).map_err(|error| Error::Usage(error.to_string()))
+    }
+}
+
+/// The hub that runs over a data directory. A hub that was killed leaves its file behind, but never
+/// its lock: the kernel frees that.
+pub(super) fn running(dir: &Path) -> Result<Option<Control>, Error> {
+    let Some(control) = control::read(dir) else { return Ok(None) };
+    match store::Lock::take(dir) {
+        Ok(_free_again) => Ok(None),
+        Err(store::Error::Locked(_)) => Ok(Some(control)),
+        Err(error) => Err(error.into()),
     }
 }
 

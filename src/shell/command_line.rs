@@ -10,6 +10,9 @@ use super::exit_code::exit_code;
 use super::{Error, check, demo, print, publish, serve, tail, token};
 use crate::config::{self, Loaded, Sources};
 
+/// What the names of variables that configure the hub begin with.
+const PREFIX: &[u8] = b"TIDINGS__";
+
 /// A change-notification appliance: MQTT broker, webhooks and event streams over one durable log.
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, disable_help_subcommand = true)]
@@ -60,12 +63,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(args: Args) -> Result<(), Error> {
-    let mut sources = Sources {
-        file: args.config,
-        data_dir: args.data_dir,
-        dev: false,
-        environment: std::env::vars().collect(),
-    };
+    let environment = environment(std::env::vars_os())?;
+    let mut sources =
+        Sources { file: args.config, data_dir: args.data_dir, dev: false, environment };
     match args.command.unwrap_or(Command::Serve(serve::Args::default())) {
         Command::Serve(options) => {
             sources.dev = options.dev;
@@ -82,6 +82,20 @@ fn dispatch(args: Args) -> Result<(), Error> {
     }
 }
 
+/// The variables that configure the hub. What else the environment holds need not be text.
+fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, Error> {
+    let ours = |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX);
+    let text = |(name, value): (OsString, OsString)| {
+        let source_name = name.to_string_lossy().into_owned();
+        let bad = |_| config::Error { source_name, problem: "is not UTF-8".to_owned() };
+        let text = name.into_string().and_then(|name| Ok((name, value.into_string()?)));
+        Ok(text.map_err(bad)?)
+    };
+    variables.filter(ours).map(text).collect()
+}
+
 fn load(sources: &Sources) -> Result<Loaded, Error> {
     Ok(config::load(sources)?)
 }
@@ -94,4 +108,26 @@ fn start(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> 
         .build()
         .map_err(|error| Error::Fault(format!("no runtime can be started: {error}")))?;
     runtime.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn foreign_variables_need_not_be_text_but_ours_do() {
+        let os = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let check = |name: &[u8], value: &[u8], expected: Option<usize>| {
+            let read = environment(std::iter::once((os(name), os(value))));
+            assert_eq!(read.ok().map(|held| held.len()), expected, "{name:?}");
+        };
+        check(b"PATH", b"/bin", Some(0));
+        check(b"LEGACY", b"caf\xe9", Some(0));
+        check(b"LEGACY\xff", b"x", Some(0));
+        check(b"TIDINGS__LEASE__MAX", b"9d", Some(1));
+        check(b"TIDINGS__LEASE__MAX", b"\xff", None);
+        check(b"TIDINGS__\xff", b"9d", None);
+    }
 }

@@ -13,9 +13,9 @@ use crate::domain::command::Command;
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::record::Token;
 use crate::flow::Gate;
-use crate::store::{self, Store};
+use crate::store::{self, Reader, Store, Submit};
 use crate::telemetry::Metrics;
-use crate::{clock, control};
+use crate::{clock, faces};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -45,14 +45,12 @@ enum Action {
 }
 
 pub(super) async fn run(args: Args, config: Config) -> Result<(), Error> {
-    if let Action::Create { allow, .. } = &args.action {
-        parse_grants(allow)?;
+    if let Action::Create { name, allow } = &args.action {
+        parse(name, allow)?;
     }
-    let running = control::read(&config.data.dir).is_some();
-    match (running, Hub::find(&args.target, &config)) {
-        (_, Ok(hub)) => on_hub(&args.action, &hub).await,
-        (true, Err(error)) => Err(error),
-        (false, Err(_)) => on_store(args.action, &config).await,
+    match Hub::look_for(&args.target, &config)? {
+        Some(hub) => on_hub(&args.action, &hub).await,
+        None => on_store(args.action, &config).await,
     }
 }
 
@@ -88,35 +86,41 @@ async fn on_hub(action: &Action, hub: &Hub) -> Result<(), Error> {
 async fn on_store(action: Action, config: &Config) -> Result<(), Error> {
     let Store { reader, submit, writer, lock } = store::open(config, Arc::new(Metrics::default()))?;
     let thread = tokio::task::spawn_blocking(move || writer.run());
-    let mut lines = Vec::new();
-    let command = match action {
-        Action::Create { name, allow } => {
-            let (token, text) = Gate::new_token(&name, parse_grants(&allow)?, clock::now());
-            lines.push(text);
-            Some(Command::CreateToken(token))
-        }
-        Action::Revoke { id } => Some(Command::RevokeToken(id)),
-        Action::List => None,
-    };
-    let done = match command {
-        Some(command) => match submit.send(command).await?.await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(failure)) => Err(Error::Fault(failure.to_string())),
-            Err(_) => Err(Error::Fault("the store closed before it answered".to_owned())),
-        },
-        None => {
-            reader.tokens().iter().for_each(|token| print_held(token));
-            Ok(())
-        }
-    };
+    let done = carry_out(action, &reader, &submit).await;
     submit.close().await;
     thread.await.map_err(|error| Error::Fault(error.to_string()))??;
     drop(lock);
-    done?;
-    lines.iter().for_each(|line| {
-        print::line(line);
-    });
+    // A token is shown once the store is closed, so that it is there whatever follows.
+    if let Some(token) = done? {
+        print::line(&token);
+    }
     Ok(())
+}
+
+/// Does what is asked for on an open store. Answers the text of a new token.
+async fn carry_out(
+    action: Action,
+    reader: &Reader,
+    submit: &Submit,
+) -> Result<Option<String>, Error> {
+    let (command, text) = match action {
+        Action::Create { name, allow } => {
+            let (name, grants) = parse(&name, &allow)?;
+            faces::check_token_room(reader).map_err(Error::Fault)?;
+            let (token, text) = Gate::new_token(&name, grants, clock::now());
+            (Command::CreateToken(token), Some(text))
+        }
+        Action::Revoke { id } => (Command::RevokeToken(id), None),
+        Action::List => {
+            reader.tokens().iter().for_each(|token| print_held(token));
+            return Ok(None);
+        }
+    };
+    match submit.send(command).await?.await {
+        Ok(Ok(_)) => Ok(text),
+        Ok(Err(failure)) => Err(Error::Fault(failure.to_string())),
+        Err(_) => Err(Error::Fault("the store closed before it answered".to_owned())),
+    }
 }
 
 fn print_held(token: &Token) {
@@ -128,7 +132,10 @@ fn print_token(id: &str, created_at: &str, name: &str, allow: &str) {
     print::line(&format!("{id}  {created_at}  {name}  {allow}"));
 }
 
-fn parse_grants(texts: &[String]) -> Result<Grants, Error> {
-    let grants: Result<Vec<Grant>, _> = texts.iter().map(|text| Grant::parse(text)).collect();
-    grants.map(Grants).map_err(|error| Error::Usage(format!("--allow: {}", error.detail)))
+/// Checks what a token is asked for with, as the HTTP interface does.
+fn parse(name: &str, allow: &[String]) -> Result<(String, Grants), Error> {
+    faces::parse_token(&json!({ "name": name, "allow": allow })).map_err(|error| {
+        let place = if error.pointer == "/name" { "NAME" } else { "--allow" };
+        Error::Usage(format!("{place}: {}", error.detail))
+    })
 }

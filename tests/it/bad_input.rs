@@ -32,6 +32,11 @@ async fn a_malformed_event_is_refused_with_the_field_named() {
         (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","x":{}}"#, "/x"),
         (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"now"}"#, "/time"),
         (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","topic":"a/#"}"#, "/topic"),
+        (r#"{"specversion":"1.0","id":"1","source":"a b","type":"t"}"#, "/source"),
+        (
+            r#"{"specversion":"1.0","id":"1","source":"s","type":"t","dataschema":"x"}"#,
+            "/dataschema",
+        ),
         (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","topic":"$SYS/x"}"#, "/topic"),
         (r#"{"specversion":"1.0","id":"1","source":"s","type":"t","topic":""}"#, "/topic"),
         (long.as_str(), "/topic"),
@@ -131,6 +136,11 @@ async fn an_unknown_field_is_refused_with_its_pointer() {
     check("/filter", |wish| wish["filter"] = json!({"topik": "a"})).await;
     check("/filter", |wish| wish["filter"] = json!({"topic": "a/#/b"})).await;
     check("/filter", |wish| wish["filter"] = json!({"all": []})).await;
+    check("/filter", |wish| {
+        let long: Vec<_> = (0..70).map(|_| json!({"topic": "x".repeat(1_000)})).collect();
+        wish["filter"] = json!({"any": long});
+    })
+    .await;
     check("/sink", |wish| wish["sink"]["http"]["url"] = json!("ftp://x/")).await;
     check("/policy/timeout", |wish| wish["policy"]["timeout"] = json!("soon")).await;
     check("/encoding", |wish| wish["encoding"] = json!("xml")).await;

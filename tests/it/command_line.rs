@@ -115,3 +115,41 @@ async fn check_reads_configuration_and_store_without_starting() {
     assert_eq!(code(&bad), 78);
     assert!(stderr(&bad).contains("lease.m"), "{}", stderr(&bad));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_hub_counts_as_stopped() {
+    let dir = tempfile::tempdir().expect("a directory");
+    Process::dev(dir.path()).kill();
+    assert!(dir.path().join("control.json").exists(), "a kill leaves it behind");
+    let refused = run(dir.path(), &["publish", "a", "--data", "x"]).await;
+    assert_eq!(code(&refused), 1, "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("no hub runs over"), "{}", stderr(&refused));
+    let made = run(dir.path(), &["token", "create", "me", "--allow", "admin"]).await;
+    assert_eq!(code(&made), 0, "{}", stderr(&made));
+    let listed = run(dir.path(), &["token", "list"]).await;
+    assert!(stdout(&listed).contains("me"), "{}", stderr(&listed));
+    let absent = dir.path().join("absent");
+    assert_eq!(code(&run(&absent, &["publish", "a"]).await), 1);
+    assert!(!absent.exists(), "looking for a hub makes no directory");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tail_says_why_it_ended_early() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let environment = [("TIDINGS__HTTP__STREAMS_MAX", "1")];
+    let mut hub = Process::start(dir.path(), &["serve", "--dev"], &environment);
+    publish(dir.path(), &["a", "--data", "only"]).await;
+    let mut command = tidings(&["tail", "--from", "earliest", "--count", "2", "--data-dir"]);
+    command.arg(dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut first = command.spawn().expect("the binary");
+    let mut printed = std::io::BufReader::new(first.stdout.take().expect("piped"));
+    std::io::BufRead::read_line(&mut printed, &mut String::new()).expect("an event");
+    let second = run(dir.path(), &["tail", "--count", "1"]).await;
+    assert_eq!(code(&second), 1);
+    assert!(stderr(&second).contains("all streams are taken"), "{}", stderr(&second));
+    hub.terminate();
+    assert_eq!(hub.ended().await.code(), Some(0));
+    let first = first.wait_with_output().expect("its output");
+    assert_eq!(code(&first), 1);
+    assert!(stderr(&first).contains("1 of 2"), "{}", stderr(&first));
+}

@@ -1,5 +1,6 @@
 //! Leases: they end, they are renewed, they survive a restart, and a pause loses nothing.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::hub::{event, id_of, wish};
@@ -56,6 +57,23 @@ async fn a_renewed_lease_lasts_from_now_on() {
     let other = id_of(&hub.api.subscribe(&leased("a/b", &receiver.url("/other"), 2)).await);
     hub.in_state(&other, "ended").await;
     assert_eq!(hub.api.get(&path).await.expect(200)["state"], "active");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_patch_leaves_the_lease_alone_unless_it_names_it() {
+    let hub = TestHub::start().await;
+    let created = hub.api.subscribe(&leased("a/b", "http://10.0.0.1/", 3600)).await;
+    let path = format!("/v1/subscriptions/{}", id_of(&created));
+    let patch = async |patch: Value| hub.api.json(Method::PATCH, &path, &patch).await.expect(200);
+    let renamed = patch(json!({"name": "renamed"})).await;
+    assert_eq!(renamed["expires_at"], created["expires_at"]);
+    assert_eq!((&renamed["lease_seconds"], &renamed["version"]), (&json!(3600), &json!(2)));
+    let longer = patch(json!({"lease_seconds": 7200})).await;
+    assert!(longer["expires_at"].as_str() > created["expires_at"].as_str(), "{longer}");
+    let mut silent = wish("a/b", "http://10.0.0.1/");
+    silent.as_object_mut().expect("an object").remove("lease_seconds");
+    let put = hub.api.json(Method::PUT, &path, &silent).await.expect(200);
+    assert_eq!(put["lease_seconds"], 86_400, "the default");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,58 @@
 //! The page, health, metrics and status.
 
+use http::Method;
 use serde_json::json;
 
 use crate::support::hub::{event, wish};
-use crate::support::{Receiver, TestHub};
+use crate::support::process::token_in;
+use crate::support::sse::Stream;
+use crate::support::{Answer, Api, Receiver, TestHub, in_time};
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const OUR_PAGE: (&str, &str) = ("sec-fetch-site", "same-origin");
+
+async fn post_form(api: &Api, path: &str, headers: &[(&str, &str)], form: String) -> Answer {
+    api.send(Method::POST, path, &[&[FORM, OUR_PAGE], headers].concat(), form).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_form_over_4_kib_answers_413() {
+    let hub = TestHub::start().await;
+    let form = |bytes| format!("token={}", "x".repeat(bytes));
+    let refused = post_form(&hub.api, "/login", &[], form(4_000)).await;
+    assert_eq!(refused.status.as_u16(), 401, "{refused:?}");
+    post_form(&hub.api, "/login", &[], form(4_100)).await.expect_problem(413);
+    hub.assert_works("a large form").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_a_session_ends_with_it() {
+    let hub = TestHub::start().await;
+    let made = hub.api.post("/v1/tokens", &json!({"name": "me", "allow": ["subscribe:#"]})).await;
+    let token = token_in(&made.text());
+    let login = async || {
+        let answer = post_form(&hub.api, "/login", &[], format!("token={token}")).await;
+        let cookie = answer.header("set-cookie").expect("a session").to_owned();
+        cookie.split(';').next().expect("a cookie").to_owned()
+    };
+    let (mine, other) = (login().await, login().await);
+    let open = async |headers: &[(&str, &str)]| {
+        let answer = hub.api.open(Method::GET, "/v1/stream", headers, "".into()).await;
+        Stream::of(answer)
+    };
+    let mut ending = open(&[("cookie", &mine)]).await;
+    let bearer = format!("Bearer {token}");
+    let mut staying = [
+        open(&[("cookie", &other)]).await,
+        open(&[("cookie", &mine), ("authorization", &bearer)]).await,
+    ];
+    post_form(&hub.api, "/logout", &[("cookie", &mine)], String::new()).await;
+    in_time("the stream ends", async { while ending.frame().await.is_some() {} }).await;
+    hub.api.publish(&event("after", "a.b", json!(1))).await;
+    for stream in &mut staying {
+        assert_eq!(stream.event().await.value()["id"], "after");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_lists_subscriptions_and_events() {

@@ -52,6 +52,11 @@ async fn a_bad_configuration_ends_with_78_and_names_the_key() {
     check("TIDINGS__HTTP__LISTN", "127.0.0.1:0", "http.listen").await;
     check("TIDINGS__LEASE__MAXIMUM", "1d", "lease.max").await;
     check("TIDINGS__LEASE__MAX", "soon", "TIDINGS__LEASE__MAX").await;
+    check("TIDINGS__TELEMETRY__LOG_LEVEL", "tidings=loud", "telemetry.log_level").await;
+    check("TIDINGS__NET__EXTRA_CA_FILE", "/nowhere/ca.pem", "net.extra_ca_file").await;
+    let mut command = tidings(&["check", "--data-dir"]);
+    command.arg(dir.path()).env("TIDINGS__NET__EXTRA_CA_FILE", "/nowhere/ca.pem");
+    assert_eq!(code(&finish(command).await), 78);
     let open = [("TIDINGS__HTTP__LISTEN", "0.0.0.0:0")];
     let ended = serve(dir.path(), &["--dev"], &open).await;
     assert_eq!(code(&ended), 78, "{}", stderr(&ended));
@@ -60,6 +65,20 @@ async fn a_bad_configuration_ends_with_78_and_names_the_key() {
     let ended = serve(dir.path(), &["--config", file.to_str().expect("UTF-8")], &[]).await;
     assert_eq!(code(&ended), 78, "{}", stderr(&ended));
     assert!(stderr(&ended).contains("http.listen"), "{}", stderr(&ended));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_of_others_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let check = async |variable: &str, expected: i32| {
+        let mut command = tidings(&["check", "--data-dir"]);
+        command.arg(dir.path()).env(variable, std::ffi::OsStr::from_bytes(b"caf\xe9"));
+        let ended = finish(command).await;
+        assert_eq!(code(&ended), expected, "{variable}: {}", stderr(&ended));
+    };
+    check("LEGACY", 0).await;
+    check("TIDINGS__DATA__DIR", 78).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

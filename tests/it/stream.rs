@@ -73,6 +73,27 @@ async fn last_event_id_beats_from_and_both_resume_after_a_restart() {
     assert_eq!(stream.event().await.value()["id"], "4");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_last_event_id_beyond_the_log_is_a_gap_and_goes_on_live() {
+    let hub = TestHub::start().await;
+    let last = hub.api.publish(&event("old", "a.b", json!(0))).await;
+    for path in ["/v1/stream", "/v1/stream?lastEventId=1000"] {
+        let header = Some("1000").filter(|_| !path.contains('?'));
+        let mut stream = Stream::open(&hub.api, path, header).await;
+        let gap = stream.event().await;
+        assert_eq!(gap.event.as_deref(), Some("gap"), "{gap:?}");
+        let next = hub.api.publish(&event(path, "a.b", json!(1))).await;
+        assert_eq!(gap.value(), json!({"from": 1001, "to": next}));
+        assert_eq!(gap.id, Some((next - 1).to_string()));
+        assert_eq!(stream.event().await.id, Some(next.to_string()));
+    }
+    let bad = [("last-event-id", "x")];
+    let answer = hub.api.send(http::Method::GET, "/v1/stream", &bad, "").await;
+    answer.expect_problem(400);
+    let path = format!("/v1/stream?from={}", last + 1_000);
+    hub.api.get(&path).await.expect_problem(400);
+}
+
 const EVENTS: usize = 400;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -53,8 +53,35 @@ async fn a_client_may_choose_the_id() {
     hub.api.json(Method::PUT, path, &wish("a", "http://10.0.0.1/")).await.expect(201);
     hub.api.json(Method::PUT, path, &wish("b", "http://10.0.0.1/")).await.expect(200);
     assert_eq!(hub.api.get(path).await.expect(200)["filter"]["topic"], "b");
-    let bad = "/v1/subscriptions/no%20spaces";
-    hub.api.json(Method::PUT, bad, &wish("a", "http://10.0.0.1/")).await.expect_problem(400);
+    for bad in ["no%20spaces", "%2E", "%2E%2E"] {
+        let path = format!("/v1/subscriptions/{bad}");
+        let answer = hub.api.json(Method::PUT, &path, &wish("a", "http://10.0.0.1/")).await;
+        answer.expect_problem(400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn if_match_takes_a_star_lists_and_no_weak_tags() {
+    let hub = TestHub::start().await;
+    let path = "/v1/subscriptions/one";
+    let put = async |tag: &str| {
+        let headers = [("content-type", ""), ("if-match", tag)];
+        let wish = wish("a", "http://10.0.0.1/").to_string();
+        hub.api.send(Method::PUT, path, &headers, wish).await.status.as_u16()
+    };
+    assert_eq!(put("*").await, 412, "there is none");
+    hub.api.json(Method::PUT, path, &wish("a", "http://10.0.0.1/")).await.expect(201);
+    assert_eq!(put("*").await, 200);
+    assert_eq!(put("\"1\"").await, 412);
+    assert_eq!(put("\"1\", \"2\"").await, 200);
+    assert_eq!(put("W/\"3\"").await, 412);
+    assert_eq!(put("3").await, 400);
+    let delete = async |tag: &str| {
+        let answer = hub.api.send(Method::DELETE, path, &[("if-match", tag)], "").await;
+        answer.status.as_u16()
+    };
+    assert_eq!((delete("W/\"3\"").await, delete("\"2\"").await), (412, 412));
+    assert_eq!(delete("\"9\", \"3\"").await, 204);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

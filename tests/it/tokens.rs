@@ -196,3 +196,54 @@ async fn the_set_up_url_makes_the_administrators_token_once() {
     assert!(hub.setup.is_none(), "only the first start offers it");
     assert!(hub.api().get(&path).await.status.is_client_error());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrators_token_from_elsewhere_spends_the_set_up_url() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut hub = Process::start(dir.path(), &["serve"], &[]);
+    let path = hub.setup();
+    let key = path.split_once("key=").expect("a key").1.to_owned();
+    let create = async |grant: &str| {
+        let made = run(dir.path(), &["token", "create", "x", "--allow", grant]).await;
+        assert_eq!(code(&made), 0, "{}", stderr(&made));
+    };
+    create("manage").await;
+    assert_eq!(hub.api().get(&path).await.status.as_u16(), 200, "nobody is the administrator");
+    create("admin").await;
+    hub.api().get(&path).await.expect_problem(410);
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let body = format!("key={key}&name=me");
+    let posted = hub.api().send(Method::POST, "/setup", &form, body).await;
+    assert_eq!(posted.expect_problem(410)["code"], "E-SETUP-KEY-SPENT");
+    let large = format!("key={key}&name={}", "x".repeat(5_000));
+    let posted = hub.api().send(Method::POST, "/setup", &form, large).await;
+    posted.expect_problem(410);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_checked_alike_on_a_stopped_and_a_running_hub() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let long = "x".repeat(129);
+    let many = vec!["manage"; 1_000];
+    let check = async || {
+        for (name, allow) in
+            [("", &["admin"][..]), (&long, &["admin"]), ("a\nb", &["admin"]), ("a", &many)]
+        {
+            let arguments = [&["token", "create", name, "--allow"][..], allow].concat();
+            let refused = run(dir.path(), &arguments).await;
+            assert_eq!(code(&refused), 2, "{name:?}: {}", stderr(&refused));
+        }
+    };
+    check().await;
+    let hub = Process::start(dir.path(), &["serve"], &[]);
+    check().await;
+    // Where the hub is may be said after the action too.
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let made = run(dir.path(), &["token", "create", "root", "--allow", "admin"]).await;
+    let file = elsewhere.path().join("token");
+    std::fs::write(&file, token_in(&stdout(&made))).expect("written");
+    let (url, file) = (format!("http://{}", hub.http), file.to_str().expect("UTF-8"));
+    let arguments = ["token", "list", "--url", &url, "--token-file", file];
+    let listed = run(elsewhere.path(), &arguments).await;
+    assert!(stdout(&listed).contains("root"), "{}", stderr(&listed));
+}

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::fields::Fields;
-use super::subscriptions::{answer, expect, visible};
+use super::precondition::Precondition;
+use super::subscriptions::{answer, visible};
 use crate::domain::Invalid;
-use crate::domain::command::{Change, Command, Expect, Refusal, Reply};
+use crate::domain::command::{Change, Command, Refusal, Reply};
 use crate::faces::auth::need_manage;
 use crate::faces::body::{self, Payload};
 use crate::faces::codes;
@@ -56,9 +57,10 @@ pub(crate) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     need_manage(&caller)?;
-    if let Expect::Version(version) = expect(&headers)? {
+    let precondition = Precondition::of(&headers)?;
+    if precondition != Precondition::Anything {
         let held = visible(&hub, &caller, &id).await?;
-        if held.version != version {
+        if precondition.expect(Some(held.version)).is_none() {
             return Err(refused(Refusal::VersionMismatch(held.version)));
         }
     }

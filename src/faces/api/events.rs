@@ -147,11 +147,14 @@ fn results(status: StatusCode, results: Vec<Value>) -> Response {
     (status, axum::Json(json!({ "results": results }))).into_response()
 }
 
-/// One problem for a batch of which nothing was taken: theirs if it is the same one, else a list.
+/// One problem for a batch of which nothing was taken: the hub's own if there is one, since then
+/// the batch is worth repeating; else theirs if it is the same one; else a list.
 fn all_bad(problems: Vec<Problem>) -> Problem {
     let first = problems.first().map_or(codes::EVENT_INVALID, Problem::code);
     let same = problems.iter().all(|problem| problem.code() == first);
-    let code = if same { first } else { codes::EVENT_INVALID };
+    let theirs = if same { first } else { codes::EVENT_INVALID };
+    let ours = problems.iter().map(Problem::code).find(|(_, status, _)| *status >= 500);
+    let code = ours.unwrap_or(theirs);
     let place = |(index, problem): (usize, &Problem)| problem.fault().under(&format!("/{index}"));
     let faults = problems.iter().enumerate().map(place).collect();
     Problem::new(code, "no event of the batch was taken").with_errors(faults)
@@ -185,6 +188,10 @@ mod tests {
         assert_eq!(mixed.code(), codes::EVENT_INVALID);
         let refused = all_bad(vec![grant_missing("publish:a"), grant_missing("publish:b")]);
         assert_eq!(refused.code(), codes::GRANT_MISSING);
+        for ours in [codes::STORE_BUSY, codes::STORE_FULL, codes::STORE_FAILED] {
+            let failed = all_bad(vec![bad("/id"), Problem::new(ours, "x"), bad("/type")]);
+            assert_eq!((failed.code(), failed.fault().pointer.as_str()), (ours, "/0/id"));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod listing;
 mod mask;
 mod merge;
 mod mode;
+mod precondition;
 pub(crate) mod printed;
 mod shape;
 mod shape_policy;

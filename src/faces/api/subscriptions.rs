@@ -5,17 +5,19 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use http::header::{ETAG, LOCATION};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::merge::merge;
+use super::precondition::Precondition;
 use super::shape::{self, Context, Parsed};
 use super::{listing, printed};
 use crate::clock;
 use crate::domain::Invalid;
 use crate::domain::address::Guard;
-use crate::domain::command::{Command, Expect, Put, Refusal, Reply};
+use crate::domain::command::{Command, Put, Refusal, Reply};
+use crate::domain::lease;
 use crate::domain::subscription::{Sink, State as Standing, Subscription, Wish};
 use crate::faces::auth::need_manage;
 use crate::faces::body::{self, Payload};
@@ -39,7 +41,8 @@ pub(crate) async fn create(
     need_manage(&caller)?;
     let value = body::json(&headers, &body, &["application/json"])?;
     let id = clock::sortable_id().to_string();
-    let write = Write { hub: &hub, caller: &caller, id: &id, expect: Expect::Nothing };
+    let precondition = Precondition::Nothing;
+    let write = Write { hub: &hub, caller: &caller, id: &id, precondition };
     write.carry_out(Asked::Whole(&value)).await
 }
 
@@ -53,11 +56,12 @@ pub(crate) async fn put(
 ) -> Result<Response, Problem> {
     need_manage(&caller)?;
     let value = body::json(&headers, &body, &["application/json"])?;
-    let write = Write { hub: &hub, caller: &caller, id: &id, expect: expect(&headers)? };
+    let precondition = Precondition::of(&headers)?;
+    let write = Write { hub: &hub, caller: &caller, id: &id, precondition };
     write.carry_out(Asked::Whole(&value)).await
 }
 
-/// `PATCH /v1/subscriptions/{id}`: JSON merge patch.
+/// `PATCH /v1/subscriptions/{id}`: JSON merge patch. One that says nothing of the lease leaves it.
 pub(crate) async fn patch(
     State(hub): State<Hub>,
     caller: Caller,
@@ -68,7 +72,8 @@ pub(crate) async fn patch(
     need_manage(&caller)?;
     let types = ["application/merge-patch+json", "application/json"];
     let patch = body::json(&headers, &body, &types)?;
-    let write = Write { hub: &hub, caller: &caller, id: &id, expect: expect(&headers)? };
+    let precondition = Precondition::of(&headers)?;
+    let write = Write { hub: &hub, caller: &caller, id: &id, precondition };
     write.carry_out(Asked::Patch(&patch)).await
 }
 
@@ -116,26 +121,6 @@ pub(crate) fn answer(hub: &Hub, status: StatusCode, subscription: &Subscription)
     (status, etag, axum::Json(printed::subscription(hub, subscription))).into_response()
 }
 
-/// The precondition that a request's headers state.
-pub(crate) fn expect(headers: &HeaderMap) -> Result<Expect, Problem> {
-    let invalid = |name: &str, detail: &str| {
-        Problem::invalid(codes::HEADER_INVALID, Invalid::new(name, detail))
-    };
-    match (headers.get(IF_MATCH), headers.get(IF_NONE_MATCH)) {
-        (None, None) => Ok(Expect::Anything),
-        (None, Some(value)) if value == "*" => Ok(Expect::Nothing),
-        (None, Some(_)) => Err(invalid("if-none-match", "must be *")),
-        (Some(value), None) => {
-            let quoted = value.to_str().ok().and_then(|text| text.trim().strip_prefix('"'));
-            let version = quoted.and_then(|text| text.strip_suffix('"')?.parse().ok());
-            version.map(Expect::Version).ok_or_else(|| {
-                invalid("if-match", "must be the ETag of the version that is to be changed")
-            })
-        }
-        (Some(_), Some(_)) => Err(invalid("if-match", "excludes If-None-Match")),
-    }
-}
-
 /// What a write asks for.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
@@ -147,7 +132,7 @@ struct Write<'a> {
     hub: &'a Hub,
     caller: &'a Caller,
     id: &'a str,
-    expect: Expect,
+    precondition: Precondition,
 }
 
 impl Write<'_> {
@@ -187,8 +172,11 @@ impl Write<'_> {
             (Asked::Whole(value) | Asked::Patch(value), _) => value.clone(),
         };
         let context = Context { held, admin: self.caller.grants.is_admin() };
-        let parsed = shape::parse(&patched, context)
+        let mut parsed = shape::parse(&patched, context)
             .map_err(|error| Problem::invalid(codes::SUBSCRIPTION_INVALID, error))?;
+        if matches!(asked, Asked::Patch(patch) if patch.get("lease_seconds").is_none()) {
+            parsed.wish.lease = lease::Asked::Keep;
+        }
         check_target(&self.hub.guard, &parsed.wish)?;
         Ok(parsed)
     }
@@ -196,26 +184,25 @@ impl Write<'_> {
     /// The command: what was read must still be so when it is decided.
     fn put(&self, wish: Wish, held: Option<&Subscription>) -> Result<Put, Problem> {
         let live = held.filter(|held| !held.state.is_ended());
-        let expect = match (self.expect, live) {
-            (Expect::Anything, Some(live)) => Expect::Version(live.version),
-            (Expect::Version(version), Some(live)) if version != live.version => {
-                return Err(self.refused(Refusal::VersionMismatch(live.version)));
-            }
-            (expect, _) => expect,
-        };
+        let expect = self.precondition.expect(live.map(|live| live.version)).ok_or_else(|| {
+            self.refused(match live {
+                Some(live) => Refusal::VersionMismatch(live.version),
+                None => Refusal::NoSubscription(self.id.to_owned()),
+            })
+        })?;
         Ok(Put { id: self.id.to_owned(), wish, actor: self.caller.actor(), expect })
     }
 
     fn is_outrun(&self, refusal: &Refusal) -> bool {
-        self.expect == Expect::Anything
+        self.precondition != Precondition::Nothing
             && matches!(refusal, Refusal::VersionMismatch(_) | Refusal::NoSubscription(_))
     }
 
     /// A stated precondition that does not hold is 412, whatever made it so (RFC 9110, 13.1).
     fn refused(&self, refusal: Refusal) -> Problem {
-        match (self.expect, &refusal) {
-            (Expect::Nothing, Refusal::Taken(_))
-            | (Expect::Version(_), Refusal::NoSubscription(_)) => {
+        match (&self.precondition, &refusal) {
+            (Precondition::Nothing, Refusal::Taken(_))
+            | (Precondition::Something | Precondition::OneOf(_), Refusal::NoSubscription(_)) => {
                 Problem::new(codes::VERSION_MISMATCH, refusal.to_string())
             }
             _ => Problem::of_refusal(refusal, codes::SUBSCRIPTION_INVALID),
@@ -259,26 +246,6 @@ fn check_target(guard: &Guard, wish: &Wish) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn preconditions_are_read_from_their_headers() {
-        let check = |if_match: &str, if_none_match: &str, expected: Option<Expect>| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in [(IF_MATCH, if_match), (IF_NONE_MATCH, if_none_match)] {
-                if !value.is_empty() {
-                    headers.insert(name, value.parse().expect("header"));
-                }
-            }
-            assert_eq!(expect(&headers).ok(), expected, "{if_match} {if_none_match}");
-        };
-        check("", "", Some(Expect::Anything));
-        check("\"7\"", "", Some(Expect::Version(7)));
-        check("", "*", Some(Expect::Nothing));
-        check("7", "", None);
-        check("*", "", None);
-        check("", "\"7\"", None);
-        check("\"7\"", "*", None);
-    }
 
     #[test]
     fn a_target_that_is_a_refused_address_is_refused_at_once() {

@@ -19,6 +19,7 @@ use crate::faces::path::Segment;
 use crate::faces::problem::Problem;
 use crate::faces::router::Hub;
 use crate::flow::{Caller, Gate};
+use crate::store::Reader;
 
 /// Longest name of a token, in characters.
 const NAME_CHARS_MAX: usize = 128;
@@ -68,14 +69,19 @@ pub(crate) async fn keep_new(
     name: &str,
     grants: Grants,
 ) -> Result<(Token, String), Problem> {
-    if hub.reader.counts().tokens >= TOKENS_MAX {
-        let detail = format!("there are {TOKENS_MAX} tokens; revoke one");
-        return Err(Problem::new(codes::TOKENS_FULL, detail));
-    }
+    check_room(&hub.reader).map_err(|detail| Problem::new(codes::TOKENS_FULL, detail))?;
     let (token, text) = Gate::new_token(name, grants, clock::now());
     let done = hub.ingest.execute(Command::CreateToken(token.clone())).await;
     done.map_err(|error| Problem::of(error, codes::TOKEN_INVALID))?;
     Ok((token, text))
+}
+
+/// Whether there may be one more token; else says why not.
+pub(crate) fn check_room(reader: &Reader) -> Result<(), String> {
+    match reader.counts().tokens < TOKENS_MAX {
+        true => Ok(()),
+        false => Err(format!("there are {TOKENS_MAX} tokens; revoke one")),
+    }
 }
 
 /// Checks a token's name.
@@ -88,7 +94,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
     Err(Invalid::new("/name", detail))
 }
 
-fn parse(value: &Value) -> Result<(String, Grants), Invalid> {
+/// Reads the name and the grants that a token is asked for with.
+pub(crate) fn parse(value: &Value) -> Result<(String, Grants), Invalid> {
     let mut fields = Fields::of(value, "")?;
     let name = fields.need("name")?.text()?;
     check_name(name)?;

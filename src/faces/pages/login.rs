@@ -2,7 +2,7 @@
 //! neither kept nor shown.
 
 use askama::Template;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::SET_COOKIE;
 use http::request::Parts;
@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use super::render::render;
 use crate::clock;
 use crate::faces::auth::{COOKIE_NAME, Site, cookie};
-use crate::faces::body::{Payload, field, form};
+use crate::faces::body::Form;
 use crate::faces::problem::Problem;
 use crate::faces::router::Hub;
 use crate::faces::sessions::SESSION_LIFE;
@@ -32,9 +32,8 @@ pub(crate) async fn login(State(hub): State<Hub>, request: Request) -> Result<Re
     let (parts, body) = request.into_parts();
     Site::of(&parts).refuse_foreign()?;
     let secure = is_https(&parts);
-    let Payload(body) = Payload::from_request(Request::from_parts(parts, body), &hub).await?;
-    let form = form(&body);
-    let Some(caller) = hub.gate.bearer(field(&form, "token").trim()) else {
+    let form = Form::read(Request::from_parts(parts, body)).await?;
+    let Some(caller) = hub.gate.bearer(form.get("token").trim()) else {
         return render(StatusCode::UNAUTHORIZED, &Login { refused: true });
     };
     let value = hub.sessions.open(caller, clock::now());

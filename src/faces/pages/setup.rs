@@ -1,7 +1,7 @@
 //! First set-up: the one-time URL makes the administrator's token and shows it once.
 
 use askama::Template;
-use axum::extract::{FromRequest, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use http::StatusCode;
 
@@ -9,11 +9,12 @@ use super::render::render;
 use crate::domain::grant::Grants;
 use crate::faces::api::tokens::{check_name, keep_new};
 use crate::faces::auth::Site;
-use crate::faces::body::{Payload, field, form};
+use crate::faces::body::Form;
 use crate::faces::codes;
 use crate::faces::problem::Problem;
 use crate::faces::query::Query;
 use crate::faces::router::Hub;
+use crate::faces::setup::check_no_administrator;
 
 /// Name of the first token when the form gives none.
 const NAME_DEFAULT: &str = "administrator";
@@ -30,6 +31,7 @@ pub(crate) async fn setup_form(
     State(hub): State<Hub>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Problem> {
+    hub.setup.check_open(&hub.reader.tokens())?;
     let query = Query::parse(raw.as_deref(), &["key"])?;
     let key = query.get("key").unwrap_or_default();
     hub.setup.check(key)?;
@@ -40,13 +42,15 @@ pub(crate) async fn setup_form(
 pub(crate) async fn setup(State(hub): State<Hub>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     Site::of(&parts).refuse_foreign()?;
-    let Payload(body) = Payload::from_request(Request::from_parts(parts, body), &hub).await?;
-    let form = form(&body);
-    let name = match field(&form, "name").trim() {
+    hub.setup.check_open(&hub.reader.tokens())?;
+    let form = Form::read(Request::from_parts(parts, body)).await?;
+    let name = match form.get("name").trim() {
         "" => NAME_DEFAULT,
         name => name,
     };
-    let claim = hub.setup.claim(field(&form, "key"))?;
+    let claim = hub.setup.claim(form.get("key"))?;
+    // Again, now that nobody else holds the key: a form may take its time to arrive.
+    check_no_administrator(&hub.reader.tokens())?;
     check_name(name).map_err(|error| Problem::invalid(codes::TOKEN_INVALID, error))?;
     let (_, token) = keep_new(&hub, name, Grants::all()).await?;
     claim.spend();

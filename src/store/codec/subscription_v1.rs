@@ -97,7 +97,8 @@ impl From<&domain::Subscription> for Subscription {
                 Signing::StandardWebhooks(secret) => Some(secret.reveal()),
             },
             asked: match held.wish.lease {
-                Asked::Default => LeaseAsked::Default,
+                // `Keep` is resolved before anything is stored.
+                Asked::Default | Asked::Keep => LeaseAsked::Default,
                 Asked::Seconds(seconds) => LeaseAsked::Seconds(seconds),
                 Asked::Forever => LeaseAsked::Forever,
             },

@@ -1,7 +1,7 @@
 //! A client of event streams that parses frames as a browser does.
 
 use bytes::{Bytes, BytesMut};
-use http::Method;
+use http::{Method, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
@@ -30,7 +30,11 @@ impl Stream {
     pub(crate) async fn open(api: &Api, path: &str, last_event_id: Option<&str>) -> Self {
         let mut headers = vec![("accept", "text/event-stream")];
         headers.extend(last_event_id.map(|id| ("last-event-id", id)));
-        let answer = api.open(Method::GET, path, &headers, Bytes::new()).await;
+        Self::of(api.open(Method::GET, path, &headers, Bytes::new()).await)
+    }
+
+    /// The stream that an answer is.
+    pub(crate) fn of(answer: Response<Incoming>) -> Self {
         assert_eq!(answer.status().as_u16(), 200, "{answer:?}");
         let media_type = answer.headers()["content-type"].to_str().expect("text");
         assert!(media_type.starts_with("text/event-stream"), "{media_type}");

@@ -1,0 +1,128 @@
+//! The configuration tree: one struct a section. What each key means stands in
+//! `config/tidings.toml`, the reference.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+
+use crate::domain::quantity::{parse_duration, parse_size};
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/tidings.toml, the reference, documents each key")]
+pub struct Config {
+    pub data: Data,
+    pub http: Http,
+    pub mqtt: Mqtt,
+    pub log: Log,
+    pub tables: Tables,
+    pub events: Events,
+    pub subscriptions: Subscriptions,
+    pub lease: Lease,
+    pub delivery: Delivery,
+    pub net: Net,
+    pub drain: Drain,
+    pub telemetry: Telemetry,
+    /// Loopback only, no credentials asked. Set by `--dev` alone.
+    #[serde(skip)]
+    pub dev: bool,
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($field:ident : $kind:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "config/tidings.toml, the reference, documents each key")]
+        pub struct $name { $(pub $field: $kind),* }
+    };
+}
+
+section!(/// `[data]`
+    Data { dir: PathBuf });
+section!(/// `[http]`
+Http {
+    listen: SocketAddr,
+    body_max: Size,
+    connections_max: usize,
+    header_timeout: Span,
+    stream_heartbeat: Span,
+    streams_max: usize,
+});
+section!(/// `[mqtt]`
+Mqtt {
+    listen: SocketAddr,
+    connections_max: usize,
+    connect_timeout: Span,
+    packet_size_max: Size,
+    receive_maximum: u16,
+    subscriptions_per_client_max: usize,
+    queue_max: usize,
+});
+section!(/// `[log]`
+    Log { segment_size: Size, tail_cache: Size, queue_max: usize, queue_bytes_max: Size });
+section!(/// `[tables]`
+    Tables { cache: Size });
+section!(/// `[events]`
+    Events { size_max: Size, batch_max: usize, dedup_window: usize });
+section!(/// `[subscriptions]`
+    Subscriptions { count_max: usize, ended_keep: Span });
+section!(/// `[lease]`
+    Lease { min: Span, max: Span, default: Span });
+section!(/// `[delivery]`
+Delivery {
+    in_flight_max: usize,
+    lane_queue_max: usize,
+        lane_queue_bytes_max: Size,
+    retries_max: usize,
+    checkpoint_interval: Span,
+});
+section!(/// `[net]`
+    Net { allow: Vec<IpNet>, connect_timeout: Span, answer_max: Size, extra_ca_file: PathBuf });
+section!(/// `[drain]`
+    Drain { timeout: Span });
+section!(/// `[telemetry]`
+    Telemetry { log_level: String, log_format: LogFormat });
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A duration, written as text with its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+/// A size in bytes, written as text with its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// The size as a length in memory.
+    pub fn bytes(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_size(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}

@@ -145,11 +145,11 @@ fn wish(lease_seconds: u64) -> Wish {
 
 /// The types of the events among a decision's records.
 fn notices(decision: &Decision) -> Vec<&str> {
-    let kind = |record| match record {
-        &Record::Event(ref event) => Some(event.kind.as_str()),
+    let kinds = decision.records.iter().filter_map(|record| match record {
+        Record::Event(event) => Some(event.kind.as_str()),
         _ => None,
-    };
-    decision.records.iter().filter_map(kind).collect()
+    });
+    kinds.collect()
 }
 
 #[test]

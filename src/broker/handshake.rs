@@ -14,7 +14,7 @@ use crate::flow::{Caller, Gate};
 use super::decode::{self, Hello, Level, Publish};
 use super::encode;
 use super::io::Io;
-use super::publish;
+use super::publish::{self, Publisher};
 use super::reason::Reason;
 use super::wire::{Frame, Version};
 
@@ -29,8 +29,8 @@ const CONNECT_BYTES_MAX: usize = 160 * 1024;
 pub(super) struct Client {
     pub(super) version: Version,
     pub(super) id: String,
-    /// The source of its raw events.
-    pub(super) source: String,
+    /// Who it is as a publisher.
+    pub(super) publisher: Publisher,
     pub(super) caller: Caller,
     /// How long it may be silent.
     pub(super) silence_max: Option<Duration>,
@@ -103,15 +103,15 @@ fn judge(
     let version = hello.version;
     let caller = caller(hello.login.as_ref(), gate)?;
     let (id, assigned) = client_id(&hello)?;
-    let source = publish::source(&id);
-    let will = will(&hello, &caller, &source)?.map(Box::new);
+    let publisher = Publisher::new(caller.owner.as_deref(), &id);
+    let will = will(&hello, &caller, &publisher)?.map(Box::new);
     let asked = hello.properties.as_ref();
     let window = asked.and_then(|asked| asked.receive_maximum).unwrap_or(u16::MAX);
     let packet_max = asked.and_then(|asked| asked.max_packet_size);
     let keep_alive = u64::from(hello.connect.keep_alive);
     let client = Client {
         version,
-        source,
+        publisher,
         caller,
         silence_max: (keep_alive > 0).then(|| Duration::from_millis(keep_alive * 1500)),
         window: window.min(config.receive_maximum),
@@ -160,7 +160,7 @@ fn client_id(hello: &Hello) -> Result<(String, bool), Reason> {
 }
 
 /// The event that the will stands for. What could not be published later is refused now.
-fn will(hello: &Hello, caller: &Caller, source: &str) -> Result<Option<Event>, Reason> {
+fn will(hello: &Hello, caller: &Caller, publisher: &Publisher) -> Result<Option<Event>, Reason> {
     let Some(will) = &hello.will else { return Ok(None) };
     if hello.version == Version::V5 {
         if will.qos == QoS::ExactlyOnce {
@@ -191,13 +191,13 @@ fn will(hello: &Hello, caller: &Caller, source: &str) -> Result<Option<Event>, R
             .collect(),
         ..Publish::default()
     };
-    let event = publish::event(&publish, topic, source).map_err(|_| Reason::PAYLOAD_FORMAT)?;
+    let event = publish::event(&publish, topic, publisher).map_err(|_| Reason::PAYLOAD_FORMAT)?;
     Ok(Some(event))
 }
 
 /// The will as it is published: its id, if it is ours, tells when that was.
 pub(super) fn fresh(mut will: Event) -> Event {
-    if matches!(will.origin, Origin::Raw(_)) {
+    if will.origin == Origin::Raw {
         will.id = clock::sortable_id().to_string();
     }
     will

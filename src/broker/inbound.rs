@@ -17,13 +17,18 @@ use super::publish;
 use super::reason::Reason;
 use super::wire::Version;
 
+/// Bytes of events that one connection may have on their way to the disk; one event may exceed it.
+const BYTES_MAX: usize = 4 << 20;
+
 type Storing = Pin<Box<dyn Future<Output = Result<Receipt, Error>> + Send>>;
 
 /// Messages that are on their way into the log, in order.
 #[derive(Default)]
 pub(super) struct Inbound {
     waiting: VecDeque<Waiting>,
-    front: Option<(u16, Storing)>,
+    front: Option<Front>,
+    /// Bytes of the events in `waiting` and `front`.
+    bytes: usize,
     /// The newest message waits for room in the queue to the log.
     blocked: bool,
     answers: Vec<Answer>,
@@ -43,20 +48,29 @@ pub(super) enum Verdict {
 
 struct Waiting {
     id: u16,
+    /// Bytes of its event, if it has one.
+    weight: usize,
     step: Step,
+}
+
+/// The oldest message, whose answer comes next.
+struct Front {
+    id: u16,
+    weight: usize,
+    storing: Storing,
 }
 
 enum Step {
     Ticket(Ticket),
     Storing(Storing),
-    Refused { reason: Reason, words: Option<String> },
+    Judged(Verdict),
 }
 
 impl Inbound {
     /// Whether another message may be taken in.
     pub(super) fn has_room(&self, messages_max: u16) -> bool {
         let open = self.waiting.len() + usize::from(self.front.is_some());
-        !self.blocked && open < usize::from(messages_max)
+        !self.blocked && self.bytes < BYTES_MAX && open < usize::from(messages_max)
     }
 
     /// Whether nothing is under way.
@@ -73,24 +87,18 @@ impl Inbound {
         ingest: &Ingest,
     ) -> Result<(), Reason> {
         check_offered(publish, client.version)?;
-        let step = match judge(publish, client) {
-            Ok(event) => match ingest.offer(event) {
-                Ok(ticket) => Step::Ticket(ticket),
-                Err(Error::Busy) => match judge(publish, client) {
-                    Ok(event) => self.wait_for_room(event, ingest),
-                    Err(refused) => refused,
-                },
-                Err(error) => refusal(error),
-            },
+        let (weight, step) = match judge(publish, client) {
+            Ok(event) => (event.weight(), self.hand_over(event, publish, client, ingest)),
             // Nobody could be told about a message of QoS 0, except that it was one too wrong.
-            Err(Step::Refused { reason, .. })
+            Err(Verdict::Refused { reason, .. })
                 if publish.qos == 0 && reason != Reason::NOT_AUTHORIZED =>
             {
                 return Err(reason);
             }
-            Err(refused) => refused,
+            Err(refused) => (0, Step::Judged(refused)),
         };
-        self.waiting.push_back(Waiting { id: publish.id, step });
+        self.bytes += weight;
+        self.waiting.push_back(Waiting { id: publish.id, weight, step });
         Ok(())
     }
 
@@ -105,6 +113,23 @@ impl Inbound {
         std::mem::take(&mut self.answers)
     }
 
+    fn hand_over(
+        &mut self,
+        event: Event,
+        publish: &Publish<'_>,
+        client: &Client,
+        ingest: &Ingest,
+    ) -> Step {
+        match ingest.offer(event) {
+            Ok(ticket) => Step::Ticket(ticket),
+            Err(Error::Busy) => match judge(publish, client) {
+                Ok(event) => self.wait_for_room(event, ingest),
+                Err(refused) => Step::Judged(refused),
+            },
+            Err(error) => Step::Judged(refusal(error)),
+        }
+    }
+
     fn wait_for_room(&mut self, event: Event, ingest: &Ingest) -> Step {
         self.blocked = true;
         let ingest = ingest.clone();
@@ -113,36 +138,30 @@ impl Inbound {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            if let Some((id, storing)) = &mut self.front {
+            if let Some(Front { id, weight, storing }) = &mut self.front {
                 let Poll::Ready(result) = storing.as_mut().poll(context) else { break };
-                let verdict =
-                    result.map_or_else(|error| refusal(error).into(), |_| Verdict::Stored);
+                let verdict = result.map_or_else(refusal, |_| Verdict::Stored);
                 self.answers.push(Answer { id: *id, verdict });
+                self.bytes -= *weight;
                 self.front = None;
             }
-            let Some(Waiting { id, step }) = self.waiting.pop_front() else {
+            let Some(Waiting { id, weight, step }) = self.waiting.pop_front() else {
                 // The message that waited for room was the newest of all.
                 self.blocked = false;
                 break;
             };
-            match step {
-                Step::Ticket(ticket) => self.front = Some((id, Box::pin(ticket.wait()))),
-                Step::Storing(storing) => self.front = Some((id, storing)),
-                refused @ Step::Refused { .. } => {
-                    self.answers.push(Answer { id, verdict: refused.into() });
+            let storing: Storing = match step {
+                Step::Ticket(ticket) => Box::pin(ticket.wait()),
+                Step::Storing(storing) => storing,
+                Step::Judged(verdict) => {
+                    self.bytes -= weight;
+                    self.answers.push(Answer { id, verdict });
+                    continue;
                 }
-            }
+            };
+            self.front = Some(Front { id, weight, storing });
         }
         if self.answers.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-    }
-}
-
-impl From<Step> for Verdict {
-    fn from(step: Step) -> Self {
-        match step {
-            Step::Refused { reason, words } => Self::Refused { reason, words },
-            Step::Ticket(_) | Step::Storing(_) => Self::Stored,
-        }
     }
 }
 
@@ -161,23 +180,57 @@ fn check_offered(publish: &Publish<'_>, version: Version) -> Result<(), Reason> 
     Ok(())
 }
 
-fn judge(publish: &Publish<'_>, client: &Client) -> Result<Event, Step> {
+fn judge(publish: &Publish<'_>, client: &Client) -> Result<Event, Verdict> {
     let refused = |reason| {
-        move |error: crate::domain::Invalid| Step::Refused { reason, words: Some(error.detail) }
+        move |error: crate::domain::Invalid| Verdict::Refused { reason, words: Some(error.detail) }
     };
     let topic = Topic::parse(publish.topic).map_err(refused(Reason::TOPIC_NAME))?;
     if !client.caller.grants.may_publish(topic.as_str()) {
-        return Err(Step::Refused { reason: Reason::NOT_AUTHORIZED, words: None });
+        return Err(Verdict::Refused { reason: Reason::NOT_AUTHORIZED, words: None });
     }
-    publish::event(publish, topic, &client.source).map_err(refused(Reason::PAYLOAD_FORMAT))
+    publish::event(publish, topic, &client.publisher).map_err(refused(Reason::PAYLOAD_FORMAT))
 }
 
-fn refusal(error: Error) -> Step {
+fn refusal(error: Error) -> Verdict {
     let reason = match &error {
         Error::Refused(Refusal::Invalid(_)) => Reason::PAYLOAD_FORMAT,
         Error::Refused(_) => Reason::IMPLEMENTATION,
         Error::Busy | Error::DiskFull => Reason::QUOTA,
         Error::Store(_) | Error::Closed => Reason::UNSPECIFIED,
     };
-    Step::Refused { reason, words: Some(error.to_string()) }
+    Verdict::Refused { reason, words: Some(error.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Invalid;
+
+    fn waiting(weight: usize) -> Waiting {
+        Waiting { id: 1, weight, step: Step::Judged(Verdict::Stored) }
+    }
+
+    #[tokio::test]
+    async fn messages_on_their_way_to_the_disk_are_bounded_in_number_and_bytes() {
+        let mut inbound = Inbound::default();
+        assert!(inbound.has_room(1));
+        for (weight, count_max, room) in
+            [(BYTES_MAX - 1, 2, true), (0, 2, false), (0, 9, true), (1, 9, false)]
+        {
+            inbound.bytes += weight;
+            inbound.waiting.push_back(waiting(weight));
+            assert_eq!(inbound.has_room(count_max), room, "{weight} more, {count_max} allowed");
+        }
+        inbound.answered().await;
+        assert_eq!((inbound.answers().len(), inbound.bytes), (4, 0));
+        assert!(inbound.has_room(1), "one message at least, whatever its size");
+    }
+
+    #[test]
+    fn what_the_writer_finds_invalid_is_a_payload_format_fault() {
+        let error = Error::Refused(Refusal::Invalid(Invalid::new("/source", "is the hub's own")));
+        let Verdict::Refused { reason, words } = refusal(error) else { panic!("refused") };
+        assert_eq!(reason, Reason::PAYLOAD_FORMAT);
+        assert!(words.is_some_and(|words| words.contains("the hub's own")));
+    }
 }

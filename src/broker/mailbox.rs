@@ -1,5 +1,6 @@
 //! The mailbox of one connection: what the router has for it, and the sign to end it. Bounded; when
-//! it is full it turns to *behind* and takes no more, and the connection goes back to the log.
+//! it is full it turns to *behind*: it lets go of all that it has and takes no more, and the
+//! connection goes back to the log. What a stalled client misses is kept there and not here.
 //!
 //! Never here: a wait. Every lock is held for a few instructions.
 
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::domain::Offset;
 use crate::domain::record::Entry;
 
 use super::reason::Reason;
@@ -28,8 +30,8 @@ pub(super) struct Item {
 /// Shared between a connection, the router and the registry.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    /// What raw events that this client published have as their source.
-    pub(super) source: Box<str>,
+    /// Who the client is as a publisher.
+    pub(super) identity: Box<str>,
     items_max: usize,
     /// Guards the queue; pushed to by the router, emptied by the connection.
     state: Mutex<State>,
@@ -43,29 +45,30 @@ pub(super) enum Taken {
     Some,
     /// Nothing for now.
     Nothing,
-    /// Nothing, and the router has passed the mailbox by: the log has the rest.
-    Behind,
+    /// Nothing, and the router has passed the mailbox by: the log has all from this offset on.
+    Behind(Offset),
 }
 
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Item>,
     bytes: usize,
-    behind: bool,
+    /// The first event that was let go of.
+    behind: Option<Offset>,
     cut: Option<Reason>,
 }
 
 impl Mailbox {
-    /// An empty mailbox for a client whose raw events have this source.
-    pub(super) fn new(source: String, items_max: usize) -> Self {
+    /// An empty mailbox for a client.
+    pub(super) fn new(identity: String, items_max: usize) -> Self {
         let (state, wake) = (Mutex::default(), Notify::new());
-        Self { source: source.into(), items_max, state, wake }
+        Self { identity: identity.into(), items_max, state, wake }
     }
 
     /// Puts an event in, once however many filters match it. `true`: the owner has to be woken.
     pub(super) fn push(&self, entry: &Arc<Entry>, qos: u8) -> bool {
         let mut state = self.lock();
-        if state.behind {
+        if state.behind.is_some() {
             return false;
         }
         if let Some(last) = state.queue.back_mut()
@@ -74,12 +77,15 @@ impl Mailbox {
             last.qos = last.qos.max(qos);
             return false;
         }
-        let first = state.queue.is_empty();
         let full = state.queue.len() >= self.items_max || state.bytes >= BYTES_MAX;
-        if full && !first {
-            state.behind = true;
+        if full && let Some(oldest) = state.queue.front() {
+            // Nobody has to be woken: the owner was when `oldest` came.
+            state.behind = Some(oldest.entry.offset);
+            state.queue = VecDeque::new();
+            state.bytes = 0;
             return false;
         }
+        let first = state.queue.is_empty();
         state.bytes += entry.weight();
         state.queue.push_back(Item { entry: Arc::clone(entry), qos });
         first
@@ -95,28 +101,31 @@ impl Mailbox {
         self.wake.notified().await;
     }
 
-    /// Moves at most `count` items out.
-    pub(super) fn take(&self, count: usize, into: &mut VecDeque<Item>) -> Taken {
+    /// Moves items out: at most `count`, and no more once they have `bytes_max`.
+    pub(super) fn take(&self, count: usize, bytes_max: usize, into: &mut VecDeque<Item>) -> Taken {
         let mut state = self.lock();
-        let count = count.min(state.queue.len());
-        let State { queue, bytes, .. } = &mut *state;
-        for item in queue.drain(..count) {
-            *bytes = bytes.saturating_sub(item.entry.weight());
+        let State { queue, bytes, behind, .. } = &mut *state;
+        let (mut moved, mut moved_bytes) = (0, 0);
+        while moved < count && moved_bytes < bytes_max {
+            let Some(item) = queue.pop_front() else { break };
+            let weight = item.entry.weight();
+            *bytes = bytes.saturating_sub(weight);
+            (moved, moved_bytes) = (moved + 1, moved_bytes + weight);
             into.push_back(item);
         }
         if queue.is_empty() && queue.capacity() > IDLE_CAPACITY {
             *queue = VecDeque::new();
         }
-        match (count, state.behind) {
-            (0, false) => Taken::Nothing,
-            (0, true) => Taken::Behind,
+        match (moved, *behind) {
+            (0, None) => Taken::Nothing,
+            (0, Some(oldest)) => Taken::Behind(oldest),
             _ => Taken::Some,
         }
     }
 
     /// Takes items again.
     pub(super) fn go_live(&self) {
-        self.lock().behind = false;
+        self.lock().behind = None;
     }
 
     /// Tells the owner to end the connection. The first reason counts.
@@ -148,25 +157,41 @@ mod tests {
 
     fn offsets(mailbox: &Mailbox, count: usize) -> (Vec<u64>, Taken) {
         let mut taken = VecDeque::new();
-        let left = mailbox.take(count, &mut taken);
+        let left = mailbox.take(count, usize::MAX, &mut taken);
         (taken.iter().map(|item| item.entry.offset).collect(), left)
     }
 
     #[test]
-    fn a_full_mailbox_turns_behind_and_takes_no_more_until_it_goes_live() {
+    fn a_full_mailbox_lets_go_of_all_and_takes_no_more_until_it_goes_live() {
         let mailbox = Mailbox::new(String::new(), 2);
         assert!(mailbox.push(&entry(1), 0), "the first item wakes");
         assert!(!mailbox.push(&entry(2), 0), "the second does not");
-        assert!(!mailbox.push(&entry(3), 0));
         assert_eq!(offsets(&mailbox, 1), (vec![1], Taken::Some));
+        let third = entry(3);
+        mailbox.push(&third, 0);
+        assert_eq!(Arc::strong_count(&third), 2);
         mailbox.push(&entry(4), 0);
-        assert_eq!(offsets(&mailbox, 9), (vec![2], Taken::Some));
-        assert_eq!(offsets(&mailbox, 9), (vec![], Taken::Behind));
+        assert_eq!(Arc::strong_count(&third), 1, "let go of");
+        assert_eq!(offsets(&mailbox, 9), (vec![], Taken::Behind(2)));
         assert!(!mailbox.push(&entry(5), 0));
+        assert_eq!(offsets(&mailbox, 9), (vec![], Taken::Behind(2)));
         mailbox.go_live();
         assert!(mailbox.push(&entry(6), 0));
         assert_eq!(offsets(&mailbox, 9), (vec![6], Taken::Some));
         assert_eq!(offsets(&mailbox, 9), (vec![], Taken::Nothing));
+    }
+
+    #[test]
+    fn what_is_taken_at_once_is_bounded_in_bytes() {
+        let mailbox = Mailbox::new(String::new(), 9);
+        for offset in 1..=3 {
+            mailbox.push(&entry(offset), 0);
+        }
+        let mut taken = VecDeque::new();
+        mailbox.take(9, 1, &mut taken);
+        assert_eq!(taken.len(), 1, "one at least");
+        mailbox.take(9, 257, &mut taken);
+        assert_eq!(taken.len(), 3, "256 bytes each");
     }
 
     #[test]
@@ -176,7 +201,7 @@ mod tests {
             mailbox.push(&entry(1), qos);
         }
         let mut taken = VecDeque::new();
-        mailbox.take(9, &mut taken);
+        mailbox.take(9, usize::MAX, &mut taken);
         assert_eq!((taken.len(), taken[0].qos), (1, 1));
     }
 

@@ -6,8 +6,10 @@
 //! router's position P is read, (3) the log is read on to P, (4) from then the mailbox is the
 //! source and what it holds below the cursor is skipped. No loss: the router tells its position
 //! before it pushes a batch, so a batch whose pushes met a mailbox still behind lies below P and
-//! is read from the log; every later batch finds the mailbox live. No double: all that was read
-//! from the log is below the cursor, and the mailbox's items are compared with it.
+//! is read from the log; every later batch finds the mailbox live. A mailbox that overflows says
+//! which event was the first that it let go of, and the log is read from there. No double: all that
+//! was read from the log is below the cursor, the mailbox's items are compared with it, and it
+//! never goes back.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -32,8 +34,11 @@ use super::subscriptions::Subscriptions;
 /// Items moved out of the mailbox at once.
 const TAKE: usize = 32;
 
-/// Records read from the log at once.
+/// Most records read from the log at once.
 const BATCH: usize = 64;
+
+/// Bytes of events that wait here to be written, however slow the client; one event may exceed it.
+const READY_MAX: usize = OUTPUT_MAX;
 
 type Reading = Pin<Box<dyn Future<Output = Batch> + Send>>;
 
@@ -49,6 +54,8 @@ pub(super) struct Outbound {
     /// All before it was considered.
     cursor: Offset,
     source: Source,
+    /// Records to read from the log at once: fewer where the events are large.
+    batch: usize,
     reading: Option<Reading>,
     window: Window,
 }
@@ -85,6 +92,7 @@ impl Outbound {
             ready: VecDeque::new(),
             cursor: 0,
             source: Source::Mailbox,
+            batch: BATCH,
             reading: None,
             window: Window { open: VecDeque::new(), last: 0, size: usize::from(window) },
         }
@@ -129,10 +137,10 @@ impl Outbound {
 
     /// Reads on in the log. Safe to drop: the read goes on at the next call.
     pub(super) async fn read(&mut self) -> Batch {
-        let (reader, cursor) = (&self.reader, self.cursor);
+        let (reader, cursor, count) = (&self.reader, self.cursor, self.batch);
         let reading = self.reading.get_or_insert_with(|| {
             let reader = reader.clone();
-            Box::pin(async move { reader.read(cursor, BATCH).await })
+            Box::pin(async move { reader.read(cursor, count).await })
         });
         let batch = reading.await;
         self.reading = None;
@@ -142,17 +150,11 @@ impl Outbound {
     /// Takes over what was read. Tells how many records retention had removed before they could be
     /// read.
     pub(super) fn resume(&mut self, batch: Vec<Arc<Entry>>, filters: &Subscriptions) -> u64 {
-        let at_the_tail = batch.len() < BATCH;
+        let read = batch.len();
         let gap = batch.first().map_or(0, |first| first.offset.saturating_sub(self.cursor));
-        if let Some(last) = batch.last() {
-            self.cursor = last.offset + 1;
-        }
-        for entry in batch {
-            let granted = entry.event().and_then(|event| filters.granted(entry.offset, event));
-            if let Some(qos) = granted {
-                self.ready.push_back(Item { entry, qos });
-            }
-        }
+        let used = self.keep(batch, filters);
+        let at_the_tail = used == read && read < self.batch;
+        self.batch = if used < read { used } else { (2 * self.batch).min(BATCH) };
         let Source::Log { until } = self.source else { return gap };
         let until = until.or_else(|| at_the_tail.then(|| self.go_live()));
         self.source = match until {
@@ -160,6 +162,25 @@ impl Outbound {
             until => Source::Log { until },
         };
         gap
+    }
+
+    /// Keeps the events that the client asked for, until they are enough. Tells how many records
+    /// were considered.
+    fn keep(&mut self, batch: Vec<Arc<Entry>>, filters: &Subscriptions) -> usize {
+        let (mut used, mut bytes) = (0, 0);
+        for entry in batch {
+            if bytes >= READY_MAX {
+                break;
+            }
+            used += 1;
+            self.cursor = entry.offset + 1;
+            let granted = entry.event().and_then(|event| filters.granted(entry.offset, event));
+            if let Some(qos) = granted {
+                bytes += entry.weight();
+                self.ready.push_back(Item { entry, qos });
+            }
+        }
+        used
     }
 
     fn go_live(&self) -> Offset {
@@ -175,9 +196,12 @@ impl Outbound {
             if self.source != Source::Mailbox {
                 return None;
             }
-            match self.mailbox.take(TAKE, &mut self.ready) {
+            match self.mailbox.take(TAKE, READY_MAX, &mut self.ready) {
                 Taken::Nothing => return None,
-                Taken::Behind => self.source = Source::Log { until: None },
+                Taken::Behind(oldest) => {
+                    self.cursor = self.cursor.max(oldest);
+                    self.source = Source::Log { until: None };
+                }
                 Taken::Some => {
                     let cursor = self.cursor;
                     self.ready.retain(|item| item.entry.offset >= cursor);

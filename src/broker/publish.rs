@@ -14,28 +14,79 @@ use super::decode::Publish;
 
 const STRUCTURED: &str = "application/cloudevents+json";
 const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
+const OPTIONAL: [&str; 4] = ["subject", "time", "datacontenttype", "dataschema"];
 const RAW_TYPE: &str = "mqtt.publish";
 
-/// The source of what a client publishes as plain bytes.
-pub(super) fn source(client_id: &str) -> String {
-    format!("mqtt:{client_id}")
+/// Who publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Publisher {
+    /// The source of what it publishes as plain bytes.
+    pub(super) source: String,
+    /// What tells it apart: a client id belongs to its owner.
+    pub(super) identity: String,
+}
+
+impl Publisher {
+    pub(super) fn new(owner: Option<&str>, client_id: &str) -> Self {
+        let source = format!("mqtt:{client_id}");
+        // No owner's id has a slash in it, so two pairs never make the same text.
+        let identity = format!("{}/{client_id}", owner.unwrap_or_default());
+        Self { source, identity }
+    }
 }
 
 /// Makes the event that a PUBLISH on a topic stands for.
-pub(super) fn event(publish: &Publish<'_>, topic: Topic, source: &str) -> Result<Event, Invalid> {
+pub(super) fn event(
+    publish: &Publish<'_>,
+    topic: Topic,
+    publisher: &Publisher,
+) -> Result<Event, Invalid> {
     if publish.utf8 && std::str::from_utf8(publish.payload).is_err() {
         return Err(Invalid::new("", "the payload is not the UTF-8 that its indicator says"));
     }
     if publish.content_type.is_some_and(is_structured) {
         let event = cloudevents::parse_on(publish.payload, topic.clone())?;
-        return Ok(route(event, topic));
+        let event = route(event, topic);
+        let message = message(publish, publisher, &event, |name| is_attribute(&event, name));
+        return Ok(Event { message, ..event });
     }
     let named = |name: &str| publish.user_properties.iter().any(|(held, _)| *held == name);
     if REQUIRED.into_iter().all(named) {
-        binary(publish, topic)
+        let event = binary(publish, topic)?;
+        let message = message(publish, publisher, &event, |name| check_name(name).is_ok());
+        Ok(Event { message, ..event })
     } else {
-        raw(publish, topic, source)
+        let event = raw(publish, topic, &publisher.source)?;
+        let message = message(publish, publisher, &event, |_| false);
+        Ok(Event { message, ..event })
     }
+}
+
+/// What is passed on beside the event; user properties that name an attribute are not.
+fn message(
+    publish: &Publish<'_>,
+    publisher: &Publisher,
+    event: &Event,
+    is_attribute: impl Fn(&str) -> bool,
+) -> Option<Box<Message>> {
+    let rest = publish.user_properties.iter().filter(|(name, _)| !is_attribute(name));
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    // A structured event is text whatever its data is, which may go out alone.
+    let is_text = |data: &Data| std::str::from_utf8(&data.bytes).is_ok();
+    Some(Box::new(Message {
+        publisher: publisher.identity.clone(),
+        qos: publish.qos,
+        utf8: publish.utf8 && event.data.as_ref().is_none_or(is_text),
+        response_topic: publish.response_topic.map(str::to_owned),
+        correlation_data: publish.correlation_data.map(Bytes::copy_from_slice),
+        user_properties: rest.map(own).collect(),
+    }))
+}
+
+/// Whether a name is an attribute of CloudEvents or an extension of this event. In structured mode
+/// such user properties only repeat (MQTT binding 1.0.2, section 3.2) what the event says.
+fn is_attribute(event: &Event, name: &str) -> bool {
+    OPTIONAL.contains(&name) || event.attribute(name).is_some()
 }
 
 fn is_structured(content_type: &str) -> bool {
@@ -67,14 +118,6 @@ fn raw(publish: &Publish<'_>, topic: Topic, source: &str) -> Result<Event, Inval
     if let Some(content_type) = content_type {
         check_text("datacontenttype", content_type)?;
     }
-    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let message = Message {
-        qos: publish.qos,
-        utf8: publish.utf8,
-        response_topic: publish.response_topic.map(str::to_owned),
-        correlation_data: publish.correlation_data.map(Bytes::copy_from_slice),
-        user_properties: publish.user_properties.iter().map(own).collect(),
-    };
     Ok(Event {
         id: clock::sortable_id().to_string(),
         source: source.to_owned(),
@@ -86,7 +129,8 @@ fn raw(publish: &Publish<'_>, topic: Topic, source: &str) -> Result<Event, Inval
         extensions: Vec::new(),
         topic,
         data: data(publish, content_type),
-        origin: Origin::Raw(message),
+        origin: Origin::Raw,
+        message: None,
     })
 }
 
@@ -118,7 +162,7 @@ mod tests {
     }
 
     fn made(publish: &Publish<'_>) -> Result<Event, Invalid> {
-        event(publish, topic("plant/1"), "mqtt:c1")
+        event(publish, topic("plant/1"), &Publisher::new(Some("t1"), "c1"))
     }
 
     #[test]
@@ -137,8 +181,10 @@ mod tests {
         assert_eq!(event.topic.as_str(), "plant/1");
         let data = event.data.expect("data");
         assert_eq!((&data.bytes[..], data.form), (b"\xff\x00".as_slice(), Form::Binary));
-        let Origin::Raw(message) = event.origin else { panic!("raw") };
+        assert_eq!(event.origin, Origin::Raw);
+        let message = event.message.expect("it came by MQTT");
         assert_eq!((message.qos, message.user_properties.len()), (1, 2));
+        assert_eq!(message.publisher, "t1/c1");
         assert!(made(&Publish::default()).expect("empty").data.is_none());
     }
 
@@ -160,6 +206,8 @@ mod tests {
         assert_eq!(event.attribute("ext").as_deref(), Some("7"));
         assert_eq!(event.extension("topic"), Some(&Value::String("plant/1".to_owned())));
         assert_eq!(event.data.expect("data").form, Form::Json);
+        let rest = event.message.expect("it came by MQTT").user_properties;
+        assert_eq!(rest, [("Not-An-Attribute".to_owned(), "x".to_owned())]);
         publish.content_type = Some("text/plain");
         assert!(made(&publish).is_err(), "two content types");
     }
@@ -176,6 +224,21 @@ mod tests {
             assert_eq!(event.attribute("topic").as_deref(), Some("plant/1"));
             assert_eq!(&event.data.expect("data").bytes[..], b"[ 1]");
         }
+    }
+
+    #[test]
+    fn user_properties_beside_a_structured_event_stay_if_the_event_does_not_say_them() {
+        let publish = Publish {
+            utf8: true,
+            payload: br#"{"specversion":"1.0","id":"1","source":"s","type":"t","ext":1,
+                "data_base64":"/w=="}"#,
+            content_type: Some(STRUCTURED),
+            user_properties: vec![("id", "2"), ("time", "x"), ("ext", "2"), ("trace", "7")],
+            ..Publish::default()
+        };
+        let message = made(&publish).expect("structured").message.expect("it came by MQTT");
+        assert_eq!(message.user_properties, [("trace".to_owned(), "7".to_owned())]);
+        assert!(!message.utf8, "the data is not UTF-8 though the payload is");
     }
 
     #[test]

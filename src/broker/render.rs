@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::{BufMut, Bytes};
 
 use crate::domain::cloudevents;
-use crate::domain::event::{Event, Message, Origin};
+use crate::domain::event::{Event, Origin};
 
 use super::wire::Version;
 
@@ -24,52 +24,51 @@ pub(super) fn render(event: &Event, version: Version) -> Rendered<'_> {
     let bytes = event.data.as_ref().map_or(&[][..], |data| &data.bytes);
     let topic = event.topic.as_str();
     let mut properties = Vec::new();
-    match (&event.origin, version) {
+    match (event.origin, version) {
         (Origin::CloudEvent, Version::V4) => {
             return Rendered { topic, payload: cloudevents::print(event).into(), properties };
         }
-        (Origin::CloudEvent, Version::V5) => attributes(event, &mut properties),
-        (Origin::Raw(message), Version::V5) => as_it_came(event, message, &mut properties),
-        (Origin::Raw(_), Version::V4) => {}
+        (Origin::CloudEvent | Origin::Raw, Version::V5) => describe(event, &mut properties),
+        (Origin::Raw, Version::V4) => {}
     }
     Rendered { topic, payload: bytes.into(), properties }
 }
 
 /// The quality of service that an event was published with, as far as we go: 0 or 1.
 pub(super) fn qos(event: &Event) -> u8 {
-    match &event.origin {
-        Origin::Raw(message) => message.qos.min(1),
-        Origin::CloudEvent => 1,
-    }
+    event.message.as_ref().map_or(1, |message| message.qos.min(1))
 }
 
-fn attributes(event: &Event, out: &mut Vec<u8>) {
-    if let Some(media_type) = &event.datacontenttype {
-        text(out, 3, media_type);
-    }
-    for (name, value) in event.attributes() {
-        // The topic is the PUBLISH's own.
-        if name != "topic" {
-            pair(out, name, &value.canonical());
-        }
-    }
-}
-
-fn as_it_came(event: &Event, message: &Message, out: &mut Vec<u8>) {
-    if message.utf8 {
+/// The properties of MQTT 5. User properties: a CloudEvent's attributes first, then what its
+/// publisher added, in order.
+fn describe(event: &Event, out: &mut Vec<u8>) {
+    let message = event.message.as_deref();
+    if message.is_some_and(|message| message.utf8) {
         out.put_slice(&[1, 1]);
     }
     if let Some(media_type) = &event.datacontenttype {
         text(out, 3, media_type);
     }
-    if let Some(topic) = &message.response_topic {
+    if let Some(topic) = message.and_then(|message| message.response_topic.as_ref()) {
         text(out, 8, topic);
     }
-    if let Some(data) = &message.correlation_data {
+    if let Some(data) = message.and_then(|message| message.correlation_data.as_ref()) {
         binary(out, 9, data);
     }
-    for (name, value) in &message.user_properties {
+    if event.origin == Origin::CloudEvent {
+        attributes(event, out);
+    }
+    for (name, value) in message.iter().flat_map(|message| &message.user_properties) {
         pair(out, name, value);
+    }
+}
+
+fn attributes(event: &Event, out: &mut Vec<u8>) {
+    for (name, value) in event.attributes() {
+        // The topic is the PUBLISH's own.
+        if name != "topic" {
+            pair(out, name, &value.canonical());
+        }
     }
 }
 
@@ -141,7 +140,8 @@ mod tests {
             ..Publish::default()
         };
         let topic = Topic::parse("plant/1").expect("valid");
-        let event = publish::event(&sent, topic, "mqtt:c").expect("raw");
+        let publisher = publish::Publisher::new(None, "c");
+        let event = publish::event(&sent, topic, &publisher).expect("raw");
         received(&event, Version::V5, |got| {
             assert_eq!((got.topic, got.payload), ("plant/1", sent.payload));
             assert_eq!(got.content_type, sent.content_type);
@@ -152,6 +152,40 @@ mod tests {
         received(&event, Version::V4, |got| {
             assert_eq!((got.topic, got.payload), ("plant/1", sent.payload));
         });
+    }
+
+    #[test]
+    fn what_mqtt_says_beside_a_cloudevent_is_passed_on() {
+        let structured = br#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b","data":1}"#;
+        let attributes = [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "a.b")];
+        let added = [("B", "2"), ("A", "1"), ("B", "3")];
+        let mut binary = attributes.to_vec();
+        binary.splice(1..1, added);
+        for (content_type, payload, user_properties) in [
+            (None, &b"1"[..], binary),
+            (Some("application/cloudevents+json"), structured, added.to_vec()),
+        ] {
+            let sent = Publish {
+                qos: 0,
+                payload,
+                utf8: true,
+                content_type,
+                response_topic: Some("answers/1"),
+                correlation_data: Some(b"c1"),
+                user_properties,
+                ..Publish::default()
+            };
+            let topic = Topic::parse("a/b").expect("valid");
+            let publisher = publish::Publisher::new(None, "c");
+            let event = publish::event(&sent, topic, &publisher).expect("a CloudEvent");
+            assert_eq!(qos(&event), 0, "as it was published");
+            received(&event, Version::V5, |got| {
+                assert_eq!((got.payload, got.utf8), (&b"1"[..], true));
+                assert_eq!(got.response_topic, sent.response_topic);
+                assert_eq!(got.correlation_data, sent.correlation_data);
+                assert_eq!(got.user_properties, [&attributes[..], &added].concat());
+            });
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::domain::Offset;
-use crate::domain::event::{Event, Origin};
+use crate::domain::event::Event;
 use crate::domain::record::Entry;
 use crate::domain::topic::TopicFilter;
 use crate::domain::trie::Trie;
@@ -51,9 +51,9 @@ impl PartialEq for Filing {
 }
 
 impl Terms {
-    /// Whether an event is for a connection whose own raw events have the source `own`.
+    /// Whether an event is for the connection of a client with this identity.
     pub(super) fn admit(&self, offset: Offset, event: &Event, own: &str) -> bool {
-        let local = || matches!(event.origin, Origin::Raw(_)) && event.source == own;
+        let local = || event.message.as_ref().is_some_and(|message| message.publisher == own);
         offset >= self.since && !(self.no_local && local())
     }
 }
@@ -131,7 +131,8 @@ impl Router {
         let Some(event) = entry.event() else { return };
         let trie = self.trie.read().unwrap_or_else(PoisonError::into_inner);
         trie.matches(event.topic.as_str(), &mut |Filing { mailbox, terms }| {
-            if terms.admit(entry.offset, event, &mailbox.source) && mailbox.push(entry, terms.qos) {
+            if terms.admit(entry.offset, event, &mailbox.identity) && mailbox.push(entry, terms.qos)
+            {
                 touched.push(Arc::clone(mailbox));
             }
         });

@@ -106,7 +106,7 @@ pub(super) async fn run(stream: TcpStream, house: Arc<House>) {
 impl Session {
     fn new(io: Io, client: Client, house: Arc<House>) -> Self {
         let config = &house.config;
-        let mailbox = Arc::new(Mailbox::new(client.source.clone(), config.queue_max));
+        let mailbox = Arc::new(Mailbox::new(client.publisher.identity.clone(), config.queue_max));
         let place = house.registry.enter(&client.id, &client.caller, &mailbox);
         let router = Arc::clone(&house.router);
         let filters_max = config.subscriptions_per_client_max;
@@ -175,11 +175,15 @@ impl Session {
         }
     }
 
-    /// Does all that can be done without waiting, at most one full output at a time.
+    /// Does all that can be done without waiting, at most one full output at a time, for as long as
+    /// the client is welcome. (The registry's sweep is for connections on which nothing happens.)
     async fn work(&mut self) -> Result<(), End> {
         loop {
             if let Some(reason) = self.mailbox.cut_reason() {
                 return Err(End::Cut(reason));
+            }
+            if !self.house.deps.gate.still_valid(&self.client.caller) {
+                return Err(End::Cut(Reason::ADMINISTRATIVE));
             }
             self.decode()?;
             let metrics = &self.house.deps.metrics;
@@ -262,9 +266,6 @@ impl Session {
             }
             Packet::PubAck(id) => self.outbound.acknowledged(id),
             Packet::Subscribe { id, filters } => {
-                if !deps.gate.still_valid(&self.client.caller) {
-                    return Err(End::Cut(Reason::ADMINISTRATIVE));
-                }
                 let grants = &self.client.caller.grants;
                 let codes = self.subscriptions.subscribe(&filters, grants, version);
                 encode::suback(out, version, id, codes);

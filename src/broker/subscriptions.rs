@@ -65,7 +65,7 @@ impl Subscriptions {
     pub(super) fn granted(&self, offset: Offset, event: &Event) -> Option<u8> {
         let topic = event.topic.as_str();
         let matching = self.held.iter().filter(|(filter, terms)| {
-            filter.matches(topic) && terms.admit(offset, event, &self.mailbox.source)
+            filter.matches(topic) && terms.admit(offset, event, &self.mailbox.identity)
         });
         matching.map(|(_, terms)| terms.qos).max()
     }

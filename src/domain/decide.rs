@@ -293,6 +293,7 @@ fn hub_event(
         topic: Topic::of_type(kind).expect("the hub's own types are valid topics"),
         data: Some(Data { bytes: Bytes::from(data.to_string()), form: Form::Json }),
         origin: Origin::CloudEvent,
+        message: None,
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Event {
     pub data: Option<Data>,
     /// How the event came in.
     pub origin: Origin,
+    /// What MQTT said beside topic and payload, if the event came by MQTT.
+    pub message: Option<Box<Message>>,
 }
 
 /// The bytes of an event's data and what they are known to be.
@@ -60,17 +62,20 @@ pub enum Form {
 }
 
 /// How an event came in. MQTT receivers get raw events as they came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// As a CloudEvent: its attributes are the publisher's own.
     CloudEvent,
     /// As plain bytes on a topic: `id`, `source` and perhaps `type` were made by the hub.
-    Raw(Message),
+    Raw,
 }
 
-/// What MQTT says about a publish beside its topic and payload. Passed on to MQTT receivers.
+/// What MQTT says about a publish beside its topic and payload. Passed on to MQTT receivers, but
+/// for the publisher.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
+    /// The client that published, told apart from all clients of other owners.
+    pub publisher: String,
     /// The publisher's quality of service, 0 to 2.
     pub qos: u8,
     /// Payload format indicator: the payload is UTF-8 text.
@@ -79,7 +84,7 @@ pub struct Message {
     pub response_topic: Option<String>,
     /// Correlation data of a request.
     pub correlation_data: Option<Bytes>,
-    /// User properties in order.
+    /// User properties in order, without those that are attributes of the event.
     pub user_properties: Vec<(String, String)>,
 }
 
@@ -157,12 +162,25 @@ impl Event {
             .iter()
             .map(|(name, value)| name.len() + value.canonical().len() + 48)
             .sum();
+        let message = self.message.as_ref().map_or(0, |message| message.weight());
         data + extensions
+            + message
             + self.id.len()
             + self.source.len()
             + self.kind.len()
             + self.topic.as_str().len()
             + 320
+    }
+}
+
+impl Message {
+    fn weight(&self) -> usize {
+        let pairs = self.user_properties.iter().map(|(name, value)| name.len() + value.len() + 48);
+        self.publisher.len()
+            + self.response_topic.as_ref().map_or(0, String::len)
+            + self.correlation_data.as_ref().map_or(0, Bytes::len)
+            + pairs.sum::<usize>()
+            + 112
     }
 }
 
@@ -215,8 +233,8 @@ impl Draft {
         self.core[6].as_deref()
     }
 
-    /// Makes the event. The topic is the one given here, else the attribute `topic`, else it
-    /// follows from the type.
+    /// Makes the event, with no `message`. The topic is the one given here, else the attribute
+    /// `topic`, else it follows from the type.
     pub fn finish(
         self,
         data: Option<Data>,
@@ -260,6 +278,7 @@ impl Draft {
             topic,
             data,
             origin,
+            message: None,
         })
     }
 }

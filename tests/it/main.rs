@@ -16,6 +16,8 @@ mod events;
 mod leases;
 mod mqtt;
 mod mqtt_bad_input;
+mod mqtt_rules;
+mod mqtt_slow;
 mod page;
 mod process;
 mod retries;

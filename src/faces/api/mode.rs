@@ -8,7 +8,7 @@ use crate::clock;
 use crate::domain::Invalid;
 use crate::domain::attribute::Value;
 use crate::domain::cloudevents;
-use crate::domain::event::{Data, Draft, Event, Message, Origin, SPEC_VERSION};
+use crate::domain::event::{Data, Draft, Event, Origin, SPEC_VERSION};
 use crate::domain::topic::Topic;
 use crate::faces::body::{essence, media_type};
 use crate::faces::codes;
@@ -84,7 +84,7 @@ pub(crate) fn raw(
         draft.set(name, Value::String(text))?;
     }
     let data = typed_data(&mut draft, headers, body)?;
-    draft.finish(data, topic, Origin::Raw(Message { qos: 1, ..Message::default() }))
+    draft.finish(data, topic, Origin::Raw)
 }
 
 /// The body as data and its media type as an attribute. No bytes: no data.

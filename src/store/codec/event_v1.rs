@@ -21,6 +21,7 @@ struct Event {
     extensions: Vec<(String, Extension)>,
     topic: String,
     data: Option<DataForm>,
+    raw: bool,
     message: Option<MqttMessage>,
 }
 
@@ -40,6 +41,7 @@ enum DataForm {
 
 #[derive(Serialize, Deserialize)]
 struct MqttMessage {
+    publisher: String,
     qos: u8,
     utf8: bool,
     response_topic: Option<String>,
@@ -86,16 +88,35 @@ pub(super) fn read_event(body: &[u8]) -> Result<event::Event, Error> {
             DataForm::Text => bytes(Form::Text),
             DataForm::Binary => bytes(Form::Binary),
         }),
-        origin: held.message.map_or(Origin::CloudEvent, |message| {
-            Origin::Raw(Message {
-                qos: message.qos,
-                utf8: message.utf8,
-                response_topic: message.response_topic,
-                correlation_data: message.correlation_data.map(Bytes::from),
-                user_properties: message.user_properties,
-            })
-        }),
+        origin: if held.raw { Origin::Raw } else { Origin::CloudEvent },
+        message: held.message.map(|message| Box::new(message.into())),
     })
+}
+
+impl From<MqttMessage> for Message {
+    fn from(held: MqttMessage) -> Self {
+        Self {
+            publisher: held.publisher,
+            qos: held.qos,
+            utf8: held.utf8,
+            response_topic: held.response_topic,
+            correlation_data: held.correlation_data.map(Bytes::from),
+            user_properties: held.user_properties,
+        }
+    }
+}
+
+impl From<&Message> for MqttMessage {
+    fn from(message: &Message) -> Self {
+        Self {
+            publisher: message.publisher.clone(),
+            qos: message.qos,
+            utf8: message.utf8,
+            response_topic: message.response_topic.clone(),
+            correlation_data: message.correlation_data.as_ref().map(|data| data.to_vec()),
+            user_properties: message.user_properties.clone(),
+        }
+    }
 }
 
 impl From<&event::Event> for Event {
@@ -104,16 +125,6 @@ impl From<&event::Event> for Event {
             Value::Boolean(flag) => Extension::Boolean(*flag),
             Value::Integer(number) => Extension::Integer(*number),
             Value::String(text) => Extension::String(text.clone()),
-        };
-        let message = match &event.origin {
-            Origin::CloudEvent => None,
-            Origin::Raw(message) => Some(MqttMessage {
-                qos: message.qos,
-                utf8: message.utf8,
-                response_topic: message.response_topic.clone(),
-                correlation_data: message.correlation_data.as_ref().map(|data| data.to_vec()),
-                user_properties: message.user_properties.clone(),
-            }),
         };
         Self {
             id: event.id.clone(),
@@ -134,7 +145,8 @@ impl From<&event::Event> for Event {
                 Form::Text => DataForm::Text,
                 Form::Binary => DataForm::Binary,
             }),
-            message,
+            raw: event.origin == Origin::Raw,
+            message: event.message.as_deref().map(MqttMessage::from),
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::clock;
 use crate::domain::Invalid;
 use crate::domain::attribute::{Value, check_name, check_text};
 use crate::domain::cloudevents;
-use crate::domain::event::{Data, Draft, Event, Message, Origin};
+use crate::domain::draft::Draft;
+use crate::domain::event::{Data, Event, Message, Origin};
 use crate::domain::topic::Topic;
 
 use super::decode::Publish;

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use super::Invalid;
 use super::attribute::{Value, escape_pointer};
-use super::event::{Data, Draft, Event, Form, Origin};
+use super::draft::Draft;
+use super::event::{Data, Event, Form, Origin};
 use super::topic::Topic;
 
 /// Media type of one event in structured mode.

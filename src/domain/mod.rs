@@ -9,6 +9,7 @@ pub mod cloudevents;
 pub mod command;
 pub mod decide;
 pub mod delivery;
+pub mod draft;
 pub mod event;
 pub mod filter;
 pub mod grant;

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt;
 use serde_json::Value;
 
 use super::codes;
@@ -19,6 +18,9 @@ use crate::domain::quantity::print_size;
 
 /// Longest time that a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of a body that is too long is read and thrown away.
+const LINGER_MAX: u64 = 1 << 20;
 
 /// Longest form.
 const FORM_MAX: Size = Size(4_096);
@@ -50,18 +52,38 @@ impl Form {
     }
 }
 
+/// Reads a body. What is too long is read on for a while and thrown away: a connection that is
+/// closed over unread bytes is reset, and the client would never see the answer.
 async fn read(request: Request, size_max: Size, limit: &str) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(codes::BODY_TOO_LARGE, format!("{limit} {}", print_size(size_max.0)));
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-    if announced.and_then(|v| v.parse::<u64>().ok()).is_some_and(|n| n > size_max.0) {
+    let announced = announced.and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+    if announced > size_max.0.saturating_add(LINGER_MAX) {
         return Err(too_large());
     }
-    let read = to_bytes(request.into_body(), size_max.bytes());
-    match tokio::time::timeout(BODY_TIMEOUT, read).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_long(&error) => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(codes::BODY_UNREADABLE, "the connection broke")),
+    let mut body = request.into_body();
+    let reading = async {
+        let (mut kept, mut seen) = (BytesMut::new(), 0u64);
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return Err(Problem::new(codes::BODY_UNREADABLE, "the connection broke"));
+            };
+            let Some(data) = frame.data_ref() else { continue };
+            seen = seen.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+            if seen <= size_max.0 {
+                kept.extend_from_slice(data);
+                continue;
+            }
+            kept = BytesMut::new();
+            if seen > size_max.0.saturating_add(LINGER_MAX) {
+                break;
+            }
+        }
+        if seen > size_max.0 { Err(too_large()) } else { Ok(kept.freeze()) }
+    };
+    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+        Ok(result) => result,
         Err(_) => Err(Problem::new(codes::BODY_TIMEOUT, "a body may take 30 seconds")),
     }
 }
@@ -87,17 +109,6 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// A media type without its parameters.
 pub(crate) fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or_default().trim()
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -3,17 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::*;
 use crate::domain::command::{Command, Expect, Put, Refusal, Reply, Rules, Settlement};
 use crate::domain::delivery::{DeadLetter, Reason, Retry};
-use crate::domain::filter::Filter;
 use crate::domain::grant::Grants;
 use crate::domain::lease::Bounds;
-use crate::domain::policy::Policy;
 use crate::domain::record::Token;
-use crate::domain::subscription::{Encoding, Method, Signing, Sink, Start, Wish};
+use crate::domain::samples::{at, wish};
+use crate::domain::subscription::{Method, Sink};
 use crate::domain::{Offset, cloudevents};
 
 /// A state in plain maps, which `run` keeps up to date as the store would.
@@ -92,7 +89,7 @@ impl Held {
     }
 
     fn put(&mut self, id: &str, actor: Actor, expect: Expect, now: i64) -> Result<bool, Refusal> {
-        let put = Put { id: id.to_owned(), wish: wish(600), actor, expect };
+        let put = Put { id: id.to_owned(), wish: wish(), actor, expect };
         match self.run(Command::Put(Box::new(put)), at(now))?.reply {
             Reply::Subscription { created, .. } => Ok(created),
             other => panic!("{other:?}"),
@@ -119,34 +116,12 @@ fn rules() -> Rules {
     }
 }
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).expect("small")
-}
-
 fn admin() -> Actor {
     Actor { owner: None, admin: true }
 }
 
 fn user(name: &str) -> Actor {
     Actor { owner: Some(name.to_owned()), admin: false }
-}
-
-fn wish(lease_seconds: u64) -> Wish {
-    Wish {
-        name: None,
-        labels: Default::default(),
-        filter: Filter::parse(&json!({"topic": "a/+"})).expect("valid"),
-        sink: Sink::Http {
-            url: "http://worker.lan/hook".parse().expect("valid"),
-            method: Method::Post,
-            headers: Default::default(),
-        },
-        encoding: Encoding::Structured,
-        signing: Signing::None,
-        lease: Asked::Seconds(lease_seconds),
-        start: Start::Now,
-        policy: Policy::default(),
-    }
 }
 
 /// The types of the events among a decision's records.
@@ -247,7 +222,7 @@ fn nothing_expires_while_the_wall_clock_is_visibly_wrong() {
 fn a_replacement_may_keep_the_lease_as_it_is() {
     let mut state = Held::default();
     let keep = |state: &mut Held, now| {
-        let wish = Wish { lease: Asked::Keep, ..wish(0) };
+        let wish = Wish { lease: Asked::Keep, ..wish() };
         let put = Put { id: "one".into(), wish, actor: admin(), expect: Expect::Anything };
         state.run(Command::Put(Box::new(put)), at(now)).map(|_| state.subscriptions[&0].clone())
     };
@@ -272,12 +247,12 @@ fn an_ended_subscription_is_put_anew_under_a_new_number() {
     let gone = |number, sink| Command::EndGone { number, sink };
     let kept = state.run(gone(0, other), at(1)).expect("decided");
     assert!(kept.records.is_empty(), "it has another target by now");
-    state.run(gone(0, wish(600).sink), at(1)).expect("ended");
+    state.run(gone(0, wish().sink), at(1)).expect("ended");
     assert_eq!(state.subscriptions[&0].state.as_str(), "ended");
     assert_eq!(state.put("one", admin(), Expect::Nothing, 2), Ok(true));
     assert_ne!(state.subscriptions.values().next().map(|held| held.version), Some(1));
     assert_eq!(state.subscriptions.values().filter(|held| held.id == "one").count(), 1);
-    assert!(state.run(gone(77, wish(600).sink), at(3)).expect("unknown").records.is_empty());
+    assert!(state.run(gone(77, wish().sink), at(3)).expect("unknown").records.is_empty());
 }
 
 #[test]

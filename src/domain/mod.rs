@@ -17,6 +17,8 @@ pub mod lease;
 pub mod policy;
 pub mod quantity;
 pub mod record;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod sign;
 pub mod subscription;
 pub mod topic;

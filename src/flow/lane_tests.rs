@@ -1,52 +1,19 @@
 //! What a lane starts, holds back and counts as done.
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
-
 use super::*;
 use crate::domain::cloudevents;
-use crate::domain::filter::Filter;
-use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::Policy;
 use crate::domain::record::Record;
-use crate::domain::subscription::{Encoding, Method, Signing, Sink, Start, State, Wish};
+use crate::domain::samples::{at, subscription};
+use crate::domain::subscription::{State, Wish};
 
 const LIMITS: Limits =
     Limits { queue_max: 4, queue_bytes_max: 1 << 20, retries_max: 3, in_flight_max: 8 };
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).expect("small")
-}
-
 fn lane(policy: Policy) -> Lane {
-    let wish = Wish {
-        name: None,
-        labels: BTreeMap::new(),
-        filter: Filter::parse(&json!({"topic": "#"})).expect("valid"),
-        sink: Sink::Http {
-            url: "http://worker.lan/".parse().expect("valid"),
-            method: Method::Post,
-            headers: BTreeMap::new(),
-        },
-        encoding: Encoding::Raw,
-        signing: Signing::None,
-        lease: Asked::Default,
-        start: Start::Now,
-        policy,
-    };
-    let subscription = Subscription {
-        id: "s".to_owned(),
-        number: 1,
-        version: 1,
-        owner: None,
-        wish,
-        lease: Some(Lease { seconds: 1_000, expires_at: at(1_000) }),
-        state: State::Active,
-        created_at: at(0),
-        updated_at: at(0),
-    };
-    Lane::new(Arc::new(subscription), 0, Mode::Live)
+    let mut held = subscription(1, 1_000);
+    held.wish.policy = policy;
+    Lane::new(Arc::new(held), 0, Mode::Live)
 }
 
 fn ordered(ordering: Ordering) -> Lane {

@@ -146,50 +146,19 @@ fn put_progress(staged: &mut Staged<'_>, progress: &Progress) -> Result<(), Erro
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::json;
-
     use super::super::staged::Totals;
     use super::super::tables::{Memory, Rows, Tables};
     use super::super::window::Window;
     use super::*;
-    use crate::domain::filter::Filter;
-    use crate::domain::lease::{Asked, Lease};
-    use crate::domain::policy::Policy;
-    use crate::domain::subscription::{Encoding, End, Method, Signing, Sink, Wish};
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).expect("small")
-    }
+    use crate::domain::samples::{self, at};
+    use crate::domain::subscription::End;
 
     fn subscription(number: u32, state: State, expires: i64) -> Record {
-        let wish = Wish {
-            name: None,
-            labels: BTreeMap::new(),
-            filter: Filter::parse(&json!({"topic": "a"})).expect("valid"),
-            sink: Sink::Http {
-                url: "http://a.lan/".parse().expect("valid"),
-                method: Method::Post,
-                headers: BTreeMap::new(),
-            },
-            encoding: Encoding::Raw,
-            signing: Signing::None,
-            lease: Asked::Seconds(60),
-            start: Start::Earliest,
-            policy: Policy::default(),
-        };
-        Record::Subscription(Box::new(Subscription {
-            id: format!("s{number}"),
-            number,
-            version: 1,
-            owner: Some("t".to_owned()),
-            wish,
-            lease: Some(Lease { seconds: 60, expires_at: at(expires) }),
-            state,
-            created_at: at(0),
-            updated_at: at(0),
-        }))
+        let mut held = samples::subscription(number, expires);
+        held.owner = Some("t".to_owned());
+        held.wish.start = Start::Earliest;
+        held.state = state;
+        Record::Subscription(Box::new(held))
     }
 
     fn history() -> Vec<Record> {

@@ -9,10 +9,7 @@ use super::*;
 use crate::config::{self, Config, Size, Sources};
 use crate::domain::cloudevents;
 use crate::domain::command::{Actor, Change, Command, Expect, Put, Refusal, Reply};
-use crate::domain::filter::Filter;
-use crate::domain::lease::Asked;
-use crate::domain::policy::Policy;
-use crate::domain::subscription::{Encoding, Method, Signing, Sink, Start, Wish};
+use crate::domain::samples::wish;
 use crate::telemetry::Metrics;
 
 struct Open {
@@ -74,23 +71,8 @@ fn event(id: &str) -> crate::domain::event::Event {
 }
 
 fn put(id: &str, expect: Expect) -> Command {
-    let wish = Wish {
-        name: None,
-        labels: Default::default(),
-        filter: Filter::parse(&serde_json::json!({"topic": "a/+"})).expect("valid"),
-        sink: Sink::Http {
-            url: "http://worker.lan/hook".parse().expect("valid"),
-            method: Method::Post,
-            headers: Default::default(),
-        },
-        encoding: Encoding::Structured,
-        signing: Signing::None,
-        lease: Asked::Seconds(3_600),
-        start: Start::Now,
-        policy: Policy::default(),
-    };
     let actor = Actor { owner: None, admin: true };
-    Command::Put(Box::new(Put { id: id.to_owned(), wish, actor, expect }))
+    Command::Put(Box::new(Put { id: id.to_owned(), wish: wish(), actor, expect }))
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {

@@ -22,7 +22,7 @@ use crate::domain::delivery::{
     Attempt, DeadLetter, Outcome, RETRY_AFTER_MAX, Reason, Retry, Verdict, classify,
 };
 use crate::domain::lease::after;
-use crate::domain::policy::OnExhausted;
+use crate::domain::policy::{OnExhausted, Ordering};
 use crate::domain::record::Entry;
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
@@ -358,7 +358,10 @@ async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Re
     let number = retry.subscription;
     let Some(lane) = roster.lanes.get(&number) else { return Ok(()) };
     let ordering = lane.subscription.wish.policy.ordering;
-    let entries = reader.read(retry.offset, 1).await?;
+    let entries = match ordering {
+        Ordering::Key => reader.read(retry.offset, 1).await?,
+        Ordering::None | Ordering::Strict => Vec::new(),
+    };
     let key = key_of(ordering, entries.first().and_then(|entry| entry.event()));
     roster.wake_at(retry.due, number, retry.offset);
     if let Some(lane) = roster.lanes.get_mut(&number) {

@@ -3,6 +3,7 @@
 //!
 //! Never here: a wait for a client, a copy of an event.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
@@ -130,12 +131,20 @@ impl Router {
     fn fan_out(&self, entry: &Arc<Entry>, touched: &mut Vec<Arc<Mailbox>>) {
         let Some(event) = entry.event() else { return };
         let trie = self.trie.read().unwrap_or_else(PoisonError::into_inner);
+        // Gathered first: an owner that is quick must not see the event before its highest QoS.
+        let mut hits: Vec<(&Arc<Mailbox>, u8)> = Vec::new();
         trie.matches(event.topic.as_str(), &mut |Filing { mailbox, terms }| {
-            if terms.admit(entry.offset, event, &mailbox.identity) && mailbox.push(entry, terms.qos)
-            {
-                touched.push(Arc::clone(mailbox));
+            if terms.admit(entry.offset, event, &mailbox.identity) {
+                hits.push((mailbox, terms.qos));
             }
         });
+        hits.sort_unstable_by_key(|(mailbox, qos)| (Arc::as_ptr(mailbox), Reverse(*qos)));
+        hits.dedup_by_key(|(mailbox, _)| Arc::as_ptr(mailbox));
+        for (mailbox, qos) in hits {
+            if mailbox.push(entry, qos) {
+                touched.push(Arc::clone(mailbox));
+            }
+        }
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Trie<Filing>> {

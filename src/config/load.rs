@@ -104,6 +104,7 @@ fn check(config: &Config) -> Result<(), Error> {
         ("events.batch_max", config.events.batch_max),
         ("delivery.in_flight_max", config.delivery.in_flight_max),
         ("delivery.lane_queue_max", config.delivery.lane_queue_max),
+        ("delivery.lane_queue_bytes_max", config.delivery.lane_queue_bytes_max.bytes()),
         ("delivery.retries_max", config.delivery.retries_max),
     ];
     let zero = positive.iter().find(|(_, value)| *value == 0);

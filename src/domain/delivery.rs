@@ -1,5 +1,6 @@
 //! One delivery's life. Pure: never waits, never reads a clock.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::lease::after;
@@ -23,6 +24,28 @@ pub enum Outcome {
     Failed(String),
     /// The address guard said no: why.
     Refused(String),
+}
+
+impl Outcome {
+    /// Until when a target asks to be left alone: with 429 and 503 that holds for everything that
+    /// goes there.
+    pub fn asked_pause(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Answered { status: 429 | 503, retry_after: Some(pause) } => {
+                Some(after(now, (*pause).min(RETRY_AFTER_MAX)))
+            }
+            Self::Answered { .. } | Self::Failed(_) | Self::Refused(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { status, .. } => write!(f, "answered {status}"),
+            Self::Failed(why) | Self::Refused(why) => f.write_str(why),
+        }
+    }
 }
 
 /// One attempt and what came of it. Kept with retries and dead letters.

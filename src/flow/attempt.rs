@@ -32,7 +32,8 @@ pub(super) struct Task {
 /// What came of it.
 #[derive(Debug)]
 pub(super) struct Report {
-    pub(super) subscription: u32,
+    /// The subscription as it was when the attempt started.
+    pub(super) sent: Arc<Subscription>,
     pub(super) offset: Offset,
     /// The event, unless it cannot be read.
     pub(super) entry: Option<Arc<Entry>>,
@@ -51,8 +52,8 @@ pub(super) enum Unsent {
 /// Carries an attempt out.
 pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
     let (at, watch) = (clock::now(), Stopwatch::start());
-    let (subscription, offset) = (task.subscription.number, task.offset);
-    let report = |entry, result| Report { subscription, offset, entry, result };
+    let (sent, offset) = (task.subscription.clone(), task.offset);
+    let report = |entry, result| Report { sent, offset, entry, result };
     let entry = match &task.entry {
         Some(entry) => entry.clone(),
         None => match read(&reader, offset).await {

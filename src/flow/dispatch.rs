@@ -18,9 +18,7 @@ use super::settle::{Settler, Written};
 use crate::clock;
 use crate::config;
 use crate::domain::command::Settlement;
-use crate::domain::delivery::{
-    Attempt, DeadLetter, Outcome, RETRY_AFTER_MAX, Reason, Retry, Verdict, classify,
-};
+use crate::domain::delivery::{Attempt, DeadLetter, Reason, Retry, Verdict, classify};
 use crate::domain::lease::after;
 use crate::domain::policy::{OnExhausted, Ordering};
 use crate::domain::record::Entry;
@@ -48,6 +46,16 @@ const LANE_SHARE: usize = 4;
 
 /// `type` of the event that tells of a dead letter: its own death is not told.
 const DEATH_NOTICE: &str = "tidings.delivery.dead";
+
+/// An attempt that was carried out.
+struct Answered<'a> {
+    offset: Offset,
+    entry: Option<&'a Entry>,
+    finished: Finished,
+    attempt: Attempt,
+    /// The subscription still has the target that answered.
+    same_target: bool,
+}
 
 /// What a lane read from the log.
 type Read = (u32, Offset, Result<Vec<Arc<Entry>>, crate::store::Error>);
@@ -177,9 +185,9 @@ impl Dispatch {
     fn note_read(&mut self, read: Result<Read, tokio::task::JoinError>) {
         match read {
             Ok((number, from, Ok(entries))) => self.roster.take_read(number, from, &entries),
-            Ok((number, _, Err(error))) => {
+            Ok((number, from, Err(error))) => {
                 tracing::error!(%error, subscription = number, "the log cannot be read");
-                self.roster.read_failed(number, after(clock::now(), READ_PAUSE));
+                self.roster.read_failed(number, from, after(clock::now(), READ_PAUSE));
             }
             Err(error) => tracing::error!(%error, "a read of the log ended without a result"),
         }
@@ -212,13 +220,18 @@ impl Dispatch {
 
     /// Takes an attempt back.
     fn note_attempt(&mut self, report: Report) {
-        let Report { subscription: number, offset, entry, result } = report;
+        let Report { sent, offset, entry, result } = report;
+        let number = sent.number;
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let subscription = lane.subscription.clone();
         let Some(finished) = lane.finish(offset) else { return };
         let entry = entry.as_deref();
         match result {
-            Ok(attempt) => self.settle(&subscription, offset, entry, finished, attempt),
+            Ok(attempt) => {
+                let same_target = sent.wish.sink == subscription.wish.sink;
+                let report = Answered { offset, entry, finished, attempt, same_target };
+                self.settle(&subscription, report);
+            }
             Err(Unsent::TooOld) => {
                 self.give_up(&subscription, offset, entry, Reason::Age, finished);
             }
@@ -232,14 +245,8 @@ impl Dispatch {
     }
 
     /// Decides what follows an attempt, and carries it out.
-    fn settle(
-        &mut self,
-        subscription: &Subscription,
-        offset: Offset,
-        entry: Option<&Entry>,
-        mut finished: Finished,
-        attempt: Attempt,
-    ) {
+    fn settle(&mut self, subscription: &Subscription, report: Answered<'_>) {
+        let Answered { offset, entry, mut finished, attempt, same_target } = report;
         let (number, now) = (subscription.number, clock::now());
         self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
         finished.attempts.push(attempt.clone());
@@ -249,9 +256,9 @@ impl Dispatch {
         let verdict = classify(&attempt.outcome, policy, tries, stored, now, clock::dice());
         match verdict {
             Verdict::Done => lane.stats.count_delivered(),
-            _ => lane.stats.count_failed(describe(&attempt.outcome)),
+            _ => lane.stats.count_failed(attempt.outcome.to_string()),
         }
-        if let Some(time) = asked_pause(&attempt.outcome, now) {
+        if same_target && let Some(time) = attempt.outcome.asked_pause(now) {
             lane.hold_until(time);
         }
         match verdict {
@@ -268,10 +275,17 @@ impl Dispatch {
             Verdict::FailEvent(reason) => {
                 self.give_up(subscription, offset, entry, reason, finished);
             }
+            // The event waits until the end is written: should the subscription have got another
+            // target by then, it goes there.
             Verdict::End => {
                 self.metrics.count_delivery("ended");
-                lane.ending = true;
-                self.settler.end(number, subscription.wish.sink.clone());
+                if same_target {
+                    lane.ending = true;
+                }
+                self.retry_at(subscription, offset, now, finished);
+                if same_target {
+                    self.settler.end(number, subscription.wish.sink.clone());
+                }
             }
         }
     }
@@ -369,21 +383,4 @@ async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Re
     }
     roster.touch(number);
     Ok(())
-}
-
-/// Until when a target asks to be left alone: with 429 and 503 that holds for the whole lane.
-fn asked_pause(outcome: &Outcome, now: Timestamp) -> Option<Timestamp> {
-    match outcome {
-        Outcome::Answered { status: 429 | 503, retry_after: Some(pause) } => {
-            Some(after(now, (*pause).min(RETRY_AFTER_MAX)))
-        }
-        Outcome::Answered { .. } | Outcome::Failed(_) | Outcome::Refused(_) => None,
-    }
-}
-
-fn describe(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Answered { status, .. } => format!("answered {status}"),
-        Outcome::Failed(why) | Outcome::Refused(why) => why.clone(),
-    }
 }

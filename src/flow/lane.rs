@@ -164,13 +164,19 @@ impl Lane {
         self.held_until = self.held_until.max(time);
     }
 
+    /// The subscription has another target: what the old one asked for does not hold for it.
+    pub(super) fn retarget(&mut self) {
+        self.ending = false;
+        self.held_until = Timestamp::UNIX_EPOCH;
+    }
+
     /// Whether it should read on: behind, not reading, room for more, and allowed to deliver.
     pub(super) fn wants_to_read(&self, now: Timestamp, limits: Limits) -> bool {
         self.mode == Mode::Behind { reading: false }
             && !self.ending
             && self.queue.len() <= limits.queue_max / 2
             && self.queue_bytes <= limits.queue_bytes_max / 2
-            && self.waiting.len() < limits.retries_max
+            && !self.is_stuck(self.position, limits)
             && self.subscription.may_deliver(now)
     }
 
@@ -271,10 +277,18 @@ impl Lane {
         );
     }
 
+    /// Whether so many deliveries wait that no further event is started or read. In an ordered
+    /// lane those before the last of them are: the waiting ones may be waiting for them.
+    fn is_stuck(&self, offset: Offset, limits: Limits) -> bool {
+        let last = self.waiting.last_key_value().map_or(0, |(last, _)| *last);
+        let ordered = self.subscription.wish.policy.ordering != Ordering::None;
+        self.waiting.len() >= limits.retries_max && !(ordered && offset <= last)
+    }
+
     /// Position in the queue of the first event that need not wait for another one.
     fn first_free(&self, ordering: Ordering, limits: Limits) -> Option<usize> {
         let head = self.queue.front()?;
-        if self.waiting.len() >= limits.retries_max {
+        if self.is_stuck(head.offset, limits) {
             return None;
         }
         match ordering {

@@ -127,6 +127,39 @@ fn key_order_holds_back_the_same_subject_alone() {
 }
 
 #[test]
+fn an_ordered_lane_full_of_retries_still_reads_what_is_before_them() {
+    for ordering in [Ordering::Strict, Ordering::Key] {
+        let mut lane = ordered(ordering);
+        // A crash left the retries of 5 to 7 but not the progress: the cursor is at 4.
+        for offset in 5..8 {
+            let retry = Retry { subscription: 1, offset, due: at(0), attempts: vec![] };
+            lane.wait(&retry, key_of(ordering, entry(offset, "x").event()));
+            assert!(lane.fall_due(offset));
+        }
+        lane.position = 4;
+        lane.mode = Mode::Behind { reading: false };
+        assert!(lane.wants_to_read(at(0), LIMITS), "{ordering:?}");
+        assert!(lane.take(&entry(4, "x"), LIMITS));
+        lane.position = 8;
+        assert_eq!(starts(&mut lane, 0), [4], "{ordering:?}");
+        lane.finish(4).expect("started");
+        assert_eq!(starts(&mut lane, 0), [-5], "{ordering:?}");
+        assert!(!lane.wants_to_read(at(0), LIMITS) || lane.waiting.len() < LIMITS.retries_max);
+    }
+}
+
+#[test]
+fn another_target_is_not_bound_by_what_the_old_one_asked() {
+    let mut lane = ordered(Ordering::None);
+    assert!(lane.take(&entry(0, "x"), LIMITS));
+    lane.hold_until(at(900));
+    lane.ending = true;
+    assert_eq!(starts(&mut lane, 0), Vec::<i64>::new());
+    lane.retarget();
+    assert_eq!(starts(&mut lane, 0), [0]);
+}
+
+#[test]
 fn too_many_retries_stop_first_attempts_but_not_second_ones() {
     let mut lane = ordered(Ordering::None);
     (0..4).for_each(|offset| assert!(lane.take(&entry(offset, "x"), LIMITS)));

@@ -108,16 +108,14 @@ impl Roster {
     /// somewhere else by now (its filter changed), it reads again from there.
     pub(super) fn take_read(&mut self, number: u32, from: Offset, entries: &[Arc<Entry>]) {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
-        if lane.mode == Mode::Live {
+        if lane.mode != (Mode::Behind { reading: true }) || lane.position != from {
             return;
         }
         lane.mode = Mode::Behind { reading: false };
-        if lane.position != from {
-            self.touch(number);
-            return;
-        }
         let filter = lane.subscription.clone();
-        for entry in entries {
+        // Never past the matcher: what changes the subscription there was not seen yet.
+        let matched = self.matched;
+        for entry in entries.iter().take_while(|entry| entry.offset < matched) {
             let wanted = entry.event().is_some_and(|event| {
                 filter.wish.filter.matches(event)
                     && self.gate.owner_may_receive(filter.owner.as_deref(), event.topic.as_str())
@@ -176,8 +174,11 @@ impl Roster {
     }
 
     /// A lane's read of the log failed: it is repeated at a time.
-    pub(super) fn read_failed(&mut self, number: u32, again: Timestamp) {
-        if let Some(lane) = self.lanes.get_mut(&number) {
+    pub(super) fn read_failed(&mut self, number: u32, from: Offset, again: Timestamp) {
+        if let Some(lane) = self.lanes.get_mut(&number)
+            && lane.mode == (Mode::Behind { reading: true })
+            && lane.position == from
+        {
             lane.mode = Mode::Behind { reading: false };
             self.wakes.insert((again, Wake::Lane(number)));
         }
@@ -294,7 +295,9 @@ impl Roster {
         match self.lanes.get_mut(&number) {
             Some(lane) => {
                 let before = std::mem::replace(&mut lane.subscription, Arc::new(held.clone()));
-                lane.ending = false;
+                if before.wish.sink != held.wish.sink {
+                    lane.retarget();
+                }
                 if before.wish.filter != held.wish.filter {
                     self.index.remove(number, &before.wish.filter);
                     self.index.insert(number, &held.wish.filter);

@@ -144,3 +144,19 @@ async fn one_slow_target_does_not_hold_another_back() {
     fast.wait_for(50).await;
     assert!(slow.count() <= 2, "a quarter of what may be under way");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_gone_of_the_old_target_does_not_end_a_subscription_that_moved() {
+    let hub = TestHub::start().await;
+    let (old, new) = (Receiver::start().await, Receiver::start().await);
+    old.always(Reply::After(Duration::from_millis(500), 410));
+    let id = id_of(&hub.api.subscribe(&wish("a/#", &old.url("/"))).await);
+    publish(&hub, "a.b", 0..1).await;
+    old.wait_for(1).await;
+    let patch = json!({"sink": {"http": {"url": new.url("/")}}});
+    let headers = [("content-type", "application/merge-patch+json")];
+    let path = format!("/v1/subscriptions/{id}");
+    hub.api.send(Method::PATCH, &path, &headers, patch.to_string()).await.expect(200);
+    assert_eq!(ids(&new.wait_for(1).await), ["0"], "the event goes to the new target");
+    assert_eq!(hub.api.get(&path).await.expect(200)["state"], "active");
+}

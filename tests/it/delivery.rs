@@ -62,7 +62,7 @@ async fn strict_ordering_delivers_one_after_the_other() {
     let hub = TestHub::start().await;
     let receiver = Receiver::answering(|n, _| match n {
         2 => Reply::Status(503),
-        _ => Reply::After(Duration::from_millis(5)),
+        _ => Reply::After(Duration::from_millis(5), 200),
     })
     .await;
     let mut wanted = wish("a/b", &receiver.url("/"));

@@ -103,7 +103,7 @@ async fn a_wrong_command_line_ends_with_2_and_help_with_0() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_drains_deliveries_under_way() {
     let dir = tempfile::tempdir().expect("a directory");
-    let receiver = Receiver::scripted(vec![Reply::After(Duration::from_secs(1))]).await;
+    let receiver = Receiver::scripted(vec![Reply::After(Duration::from_secs(1), 200)]).await;
     let mut hub = Process::dev(dir.path());
     hub.api().subscribe(&wish("a/b", &receiver.url("/"))).await;
     hub.api().publish(&event("1", "a.b", json!(1))).await;

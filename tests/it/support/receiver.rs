@@ -21,8 +21,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// A status with headers.
     With(u16, Vec<(&'static str, String)>),
-    /// A good answer after a while.
-    After(Duration),
+    /// A status after a while.
+    After(Duration, u16),
     /// No answer, the connection stays open.
     Stall,
     /// A head that comes byte by byte and never ends.
@@ -197,9 +197,9 @@ async fn answer(socket: &mut TcpStream, reply: Reply) -> std::io::Result<bool> {
                 headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             socket.write_all(head(status, &lines).as_bytes()).await?;
         }
-        Reply::After(time) => {
+        Reply::After(time, status) => {
             tokio::time::sleep(time).await;
-            socket.write_all(head(200, "").as_bytes()).await?;
+            socket.write_all(head(status, "").as_bytes()).await?;
         }
         Reply::Stall => std::future::pending().await,
         Reply::Trickle => loop {

@@ -11,6 +11,7 @@ mod backlog;
 mod bad_input;
 mod command_line;
 mod delivery;
+mod durability;
 mod encoding;
 mod events;
 mod leases;

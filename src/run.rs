@@ -78,7 +78,7 @@ impl Hub {
     /// Opens the store, binds the listeners, starts every part.
     pub async fn start(mut config: Config) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
-        let store = open_store(&config, metrics.clone()).await?;
+        let (store, lock) = open_store(&config, metrics.clone()).await?;
         let http = Http::bind(&config.http).await?;
         let front = broker::Front::bind(&config.mqtt).await?;
         // From here on the configuration says what is really listened on, also where it said 0.
@@ -103,7 +103,7 @@ impl Hub {
             river: Parts::default(),
             writer: Parts::default(),
             submit: store.submit,
-            lock: store.lock,
+            lock,
             control,
             metrics,
             drain: config.drain.timeout.0,
@@ -111,6 +111,7 @@ impl Hub {
         let gate = Gate::new(store.reader.clone(), config.dev, Some(&local));
         let shared = Shared { config: Arc::new(config), reader: store.reader, gate, guard };
         let lanes = hub.start_river(&shared, store.writer).await?;
+        hub.start_keeper(store.keeper);
         hub.start_faces(shared, lanes, http, front);
         hub.metrics.health.set_started();
         Ok(hub)
@@ -194,6 +195,13 @@ impl Hub {
         Ok(lanes)
     }
 
+    fn start_keeper(&mut self, keeper: store::Keeper) {
+        let stop = self.river.stop.clone();
+        self.river
+            .tasks
+            .spawn(async move { ("the keeper", keeper.run(stop).await.map_err(Error::from)) });
+    }
+
     fn start_faces(&mut self, shared: Shared, lanes: Lanes, http: Http, front: broker::Front) {
         let Shared { config, reader, gate, guard } = shared;
         let deps = broker::Deps {
@@ -241,10 +249,13 @@ impl Parts {
     }
 }
 
-async fn open_store(config: &Config, metrics: Arc<Metrics>) -> Result<store::Store, Error> {
+async fn open_store(
+    config: &Config,
+    metrics: Arc<Metrics>,
+) -> Result<(store::Store, store::Lock), Error> {
     let config = config.clone();
     match tokio::task::spawn_blocking(move || store::open(&config, metrics)).await {
-        Ok(store) => Ok(store?),
+        Ok(opened) => Ok(opened?),
         Err(error) => Err(Error::PartEnded(format!("opening the store ({error})"))),
     }
 }

@@ -37,6 +37,12 @@ pub struct Metrics {
     pub store_commit_seconds: Histogram,
     /// Bytes of the log on disk.
     pub store_log_bytes: Gauge,
+    /// Snapshots of the tables that were written.
+    pub store_snapshots: Counter,
+    /// Free bytes on the disk of the data directory.
+    pub store_disk_free_bytes: Gauge,
+    /// Stretches of the log that are damaged and passed over.
+    pub store_damaged_ranges: Gauge,
     /// Events accepted and stored.
     pub flow_events: Counter,
     /// Events that were stored before, inside the de-duplication window.
@@ -79,6 +85,9 @@ impl Default for Metrics {
             store_commits: Counter::default(),
             store_commit_seconds: Histogram::new(COMMIT_BUCKETS),
             store_log_bytes: Gauge::default(),
+            store_snapshots: Counter::default(),
+            store_disk_free_bytes: Gauge::default(),
+            store_damaged_ranges: Gauge::default(),
             flow_events: Counter::default(),
             flow_duplicates: Counter::default(),
             flow_deliveries: Family::default(),
@@ -109,6 +118,12 @@ impl Metrics {
         all.register_with_unit("store_commit", "Time of a group commit", Unit::Seconds, commit);
         let log = m.store_log_bytes.clone();
         all.register_with_unit("store_log", "Size of the log on disk", Unit::Bytes, log);
+        let snapshots = m.store_snapshots.clone();
+        all.register("store_snapshots", "Snapshots of the tables written", snapshots);
+        let free = m.store_disk_free_bytes.clone();
+        all.register_with_unit("store_disk_free", "Free space on the disk", Unit::Bytes, free);
+        let damaged = m.store_damaged_ranges.clone();
+        all.register("store_damaged_ranges", "Damaged stretches of the log", damaged);
         all.register("flow_events", "Events accepted and stored", m.flow_events.clone());
         all.register("flow_duplicates", "Events stored before", m.flow_duplicates.clone());
         let deliveries = m.flow_deliveries.clone();

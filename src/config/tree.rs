@@ -64,7 +64,16 @@ Mqtt {
     queue_max: usize,
 });
 section!(/// `[log]`
-    Log { segment_size: Size, tail_cache: Size, queue_max: usize, queue_bytes_max: Size });
+Log {
+    segment_size: Size,
+    retention_age: Span,
+    retention_bytes: Size,
+    disk_floor: Size,
+    snapshot_every: Size,
+    tail_cache: Size,
+    queue_max: usize,
+    queue_bytes_max: Size,
+});
 section!(/// `[tables]`
     Tables { cache: Size });
 section!(/// `[events]`

@@ -48,7 +48,7 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Busy => Self::Busy,
-            store::Error::Full(_) => Self::DiskFull,
+            store::Error::Full(_) | store::Error::Floor { .. } => Self::DiskFull,
             store::Error::Closed => Self::Closed,
             other => Self::Store(other.to_string()),
         }

@@ -29,10 +29,12 @@ pub(super) fn address_in_use(error: &run::Error) -> bool {
 fn of_store(error: &store::Error) -> u8 {
     match error {
         store::Error::Locked(_) => 75,
-        store::Error::Full(_) | store::Error::Io(_) => 73,
+        store::Error::Full(_)
+        | store::Error::Floor { .. }
+        | store::Error::Io(_)
+        | store::Error::Gone(_) => 73,
         store::Error::Fatal(_) => 70,
-        store::Error::Damaged { .. }
-        | store::Error::Newer(_)
+        store::Error::Newer(_)
         | store::Error::Tables(_)
         | store::Error::Busy
         | store::Error::Closed => 1,

@@ -84,7 +84,8 @@ async fn on_hub(action: &Action, hub: &Hub) -> Result<(), Error> {
 
 /// The hub does not run: the store is opened for one command.
 async fn on_store(action: Action, config: &Config) -> Result<(), Error> {
-    let Store { reader, submit, writer, lock } = store::open(config, Arc::new(Metrics::default()))?;
+    let (Store { reader, submit, writer, .. }, lock) =
+        store::open(config, Arc::new(Metrics::default()))?;
     let thread = tokio::task::spawn_blocking(move || writer.run());
     let done = carry_out(action, &reader, &submit).await;
     submit.close().await;

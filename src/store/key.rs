@@ -53,7 +53,7 @@ pub(crate) const SCHEMA: &str = "schema";
 
 /// A key, built piece by piece.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(pub(crate) Vec<u8>);
+pub struct Key(pub(crate) Vec<u8>);
 
 impl Key {
     /// The beginning of all keys of a table.

@@ -4,15 +4,23 @@
 //! decision (those are `domain`'s), a socket, an acknowledgement before the `fdatasync` returned.
 
 mod codec;
+#[cfg(test)]
+mod damage_tests;
+mod floor;
 mod fold;
-mod frame;
+mod host;
+mod keeper;
 mod key;
 mod lock;
 mod log;
+mod machine;
+mod marker;
 mod open;
 mod reader;
-mod segment;
+mod rebuild;
+mod retention;
 mod sled_tables;
+mod snapshot;
 mod staged;
 mod tables;
 mod tail;
@@ -22,12 +30,16 @@ mod verify;
 mod window;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+pub use host::{Host, HostFile};
+pub use keeper::Keeper;
 pub use lock::Lock;
-pub use open::{Store, open};
+pub use log::Damage;
+pub use open::{Store, open, open_on};
 pub use reader::{Counts, DeadLetterKey, Reader, Resume};
-pub use verify::{Findings, verify};
+pub use tables::{Batch, Memory, Rows, Tables};
+pub use verify::{Findings, repair, verify};
 pub use writer::{Answer, Failure, Pending, Submit, Writer};
 
 /// What went wrong, and so what the caller can do.
@@ -39,19 +51,19 @@ pub enum Error {
     /// Reading or writing failed: nothing was written.
     #[error("{0}")]
     Io(String),
+    /// There is no such file (any more).
+    #[error("{0}")]
+    Gone(String),
     /// The writer cannot go on: the process has to stop and start anew.
     #[error("the store cannot go on: {0}")]
     Fatal(String),
-    /// A part of the log that was once on disk is not what was written.
-    #[error(
-        "{} is damaged at byte {position}; the store does not open over a hole",
-        path.display()
-    )]
-    Damaged {
-        /// The segment.
-        path: PathBuf,
-        /// Where in it.
-        position: u64,
+    /// There is less room on the disk than the floor: nothing new is taken in.
+    #[error("the disk has {free} bytes free, fewer than the {floor} of log.disk_floor")]
+    Floor {
+        /// Free bytes.
+        free: u64,
+        /// The floor.
+        floor: u64,
     },
     /// Written by a newer release.
     #[error("{0}")]
@@ -74,6 +86,7 @@ impl Error {
     fn io(path: &Path, error: &std::io::Error) -> Self {
         let text = format!("{}: {error}", path.display());
         match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Gone(text),
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full(text),
             _ => Self::Io(text),
         }

@@ -1,39 +1,37 @@
 //! Opening: the lock, the log, the tables over it, and what is kept in memory.
-//!
-//! The tables are trusted only where that is safe: after a power cut (the last stop was not clean
-//! and the kernel's boot id changed), on any error, panic or mismatch they are set aside and built
-//! anew from the log.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::key::{self, COUNTED, Key, Table};
+use super::floor::Floor;
+use super::host::Host;
+use super::keeper::Keeper;
+use super::key::{Key, Table};
 use super::lock::Lock;
-use super::log::{Log, Segments};
+use super::log::{self, Log, Quarantine, Segments};
+use super::machine::Machine;
+use super::marker::Marker;
 use super::reader::{Reader, Shared};
-use super::sled_tables::Sled;
-use super::staged::{self, Staged, Totals};
-use super::tables::{Batch, Memory, Tables};
+use super::rebuild::{Builder, read_totals};
+use super::snapshot::{self, Images};
+use super::tables::Tables;
 use super::tail::Tail;
 use super::window::Window;
-use super::writer::{Submit, Writer};
-use super::{Error, fold};
-use crate::clock;
+use super::writer::{Deps, Submit, Writer};
+use super::{Error, staged};
 use crate::config::Config;
+use crate::domain::Offset;
 use crate::domain::command::Rules;
 use crate::domain::lease::Bounds;
-use crate::domain::record::{Entry, Record};
-use crate::domain::{Offset, Timestamp};
+use crate::domain::record::Token;
 use crate::telemetry::Metrics;
 
-/// Version of the tables' layout. Another one is not read but rebuilt.
-const SCHEMA: u64 = 1;
+/// Records read at once while the window and the tail are filled.
+const WARM_BATCH: usize = 4_096;
 
-/// Records folded at once while replaying.
-const REPLAY_BATCH: usize = 4_096;
+/// A segment ends at this part of the age at which events go, so that they go about then also
+/// where there are few.
+const ROLLS_PER_AGE: u32 = 8;
 
 /// The store, open.
 #[derive(Debug)]
@@ -44,31 +42,64 @@ pub struct Store {
     pub submit: Submit,
     /// The thread that changes.
     pub writer: Writer,
-    /// Keeps other processes out as long as it lives.
-    pub lock: Lock,
+    /// What takes snapshots and lets old records go.
+    pub keeper: Keeper,
 }
 
-/// Opens the store in the configured directory, or begins one.
-pub fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Store, Error> {
+/// Opens the store in the configured directory, or begins one. The lock keeps other processes out
+/// as long as it lives.
+pub fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Store, Lock), Error> {
+    let lock = Lock::take(&config.data.dir)?;
+    Ok((open_on(Arc::new(Machine), config, metrics)?, lock))
+}
+
+/// Opens the store on any machine. Nobody else may have it open.
+pub fn open_on(
+    host: Arc<dyn Host>,
+    config: &Config,
+    metrics: Arc<Metrics>,
+) -> Result<Store, Error> {
     let dir = &config.data.dir;
-    let lock = Lock::take(dir)?;
-    let log = Log::open(&dir.join("log"), config.log.segment_size.0)?;
+    host.create_dir(dir).map_err(|error| Error::io(dir, &error))?;
+    let quarantine = Arc::new(Quarantine::open(host.clone(), dir.join("quarantine")));
+    let limits = log::Limits {
+        segment_size: config.log.segment_size.0,
+        roll_after: config.log.retention_age.0 / ROLLS_PER_AGE,
+    };
+    let mut log = Log::open(&host, &dir.join("log"), quarantine, limits)?;
     let marker = Marker::new(dir);
-    let tables = open_tables(dir, config.tables.cache.0, &log, &marker)?;
-    let totals = read_totals(&*tables)?;
+    let snapshots = snapshot::list(&*host, &dir.join("snapshots"))?;
+    let builder = Builder {
+        host: &host,
+        dir,
+        cache_bytes: config.tables.cache.0,
+        marker: &marker,
+        snapshots: &snapshots,
+    };
+    let tables = builder.open(&mut log)?;
+    if let Some(newest) = snapshots.first() {
+        log.not_before(newest.as_of, dir);
+    }
+    let segments = log.segments();
+    let floor = Arc::new(Floor::new(host.clone(), dir.clone(), config.log.disk_floor.0));
     let shared = Arc::new(Shared {
         tokens: RwLock::new(read_tokens(&*tables)?),
+        totals: Mutex::new(read_totals(&*tables)?),
         tables,
-        segments: log.segments(),
-        tail: Tail::new(log.next(), config.log.tail_cache.bytes()),
-        totals: Mutex::new(totals),
+        images: Images::default(),
+        tail: Tail::new(segments.end(), config.log.tail_cache.bytes()),
+        segments,
+        spares: log.spares(),
+        snapshots: Mutex::new(snapshots),
+        floor: floor.clone(),
     });
     let mut window = Window::new(config.events.dedup_window);
-    warm(&log, &shared.tail, &mut window, config.events.dedup_window)?;
-    metrics.store_log_bytes.set(i64::try_from(shared.segments.bytes()).unwrap_or(i64::MAX));
-    let (writer, submit) =
-        Writer::new(log, shared.clone(), window, rules(config), metrics, &config.log, marker);
-    Ok(Store { reader: Reader(shared), submit, writer, lock })
+    warm(&shared.segments, &shared.tail, &mut window)?;
+    let keeper = Keeper::new(host.clone(), config, shared.clone(), metrics.clone());
+    let rules = rules(config);
+    let deps = Deps { host, log, shared: shared.clone(), window, rules, metrics, marker, floor };
+    let (writer, submit) = Writer::new(deps, &config.log);
+    Ok(Store { reader: Reader(shared), submit, writer, keeper })
 }
 
 fn rules(config: &Config) -> Rules {
@@ -83,152 +114,58 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn open_tables(
-    dir: &Path,
-    cache_bytes: u64,
-    log: &Log,
-    marker: &Marker,
-) -> Result<Box<dyn Tables>, Error> {
-    let state = dir.join("state");
-    let opened = open_on_disk(&state, cache_bytes, log, marker).or_else(|error| {
-        if matches!(error, Error::Damaged { .. } | Error::Newer(_)) {
-            return Err(error);
-        }
-        tracing::warn!(%error, "the tables are rebuilt from the log");
-        set_aside(&state)?;
-        open_on_disk(&state, cache_bytes, log, marker)
-    });
-    match opened {
-        Err(error @ (Error::Damaged { .. } | Error::Newer(_))) => Err(error),
-        Err(error) => {
-            tracing::error!(%error, "the tables live in memory until the next start");
-            fold_all(Box::new(Memory::default()), log)
-        }
-        opened => opened,
-    }
-}
-
-/// The order matters: tables of another boot are out of the way before the marker says this one.
-fn open_on_disk(
-    state: &Path,
-    cache_bytes: u64,
-    log: &Log,
-    marker: &Marker,
-) -> Result<Box<dyn Tables>, Error> {
-    if marker.tells_of_another_boot() {
-        tracing::warn!("the last stop was a power cut: the tables are rebuilt from the log");
-        set_aside(state)?;
-    }
-    marker.set()?;
-    fold_all(Box::new(Sled::open(state, cache_bytes)?), log)
-}
-
-/// Brings tables to the end of the log.
-fn fold_all(tables: Box<dyn Tables>, log: &Log) -> Result<Box<dyn Tables>, Error> {
-    let applied = check(&*tables, log.next())?;
-    replay(&*tables, &log.segments(), applied)?;
-    Ok(tables)
-}
-
-/// Compares what the tables say of themselves with what they hold. The offset to replay from.
-fn check(tables: &dyn Tables, next: Offset) -> Result<Offset, Error> {
-    let Some(schema) = number(tables, &key::meta(key::SCHEMA))? else {
-        if !tables.scan(&Key(vec![0]), &Key(vec![u8::MAX]), 1, false)?.is_empty() {
-            return Err(Error::Tables("they have no schema".to_owned()));
-        }
-        let row = (key::meta(key::SCHEMA).0, Some(key::number_row(SCHEMA)));
-        tables.apply(&Batch::from([row]))?;
-        return Ok(0);
-    };
-    if schema != SCHEMA {
-        return Err(Error::Tables(format!("they have schema {schema}, not {SCHEMA}")));
-    }
-    let applied = number(tables, &key::meta(key::APPLIED))?.unwrap_or(0);
-    if applied > next {
-        return Err(Error::Tables(format!("they are at {applied}, the log ends at {next}")));
-    }
-    for table in COUNTED {
-        let held = tables.count(&Key::of(table))?;
-        let noted = number(tables, &key::rows(table))?.unwrap_or(0);
-        if held != noted {
-            return Err(Error::Tables(format!("{table:?} holds {held} rows, not {noted}")));
-        }
-    }
-    Ok(applied)
-}
-
-/// Folds the log from an offset on into the tables.
-fn replay(tables: &dyn Tables, segments: &Segments, applied: Offset) -> Result<(), Error> {
-    let window = Window::new(0);
-    let (mut next, mut newest) = (applied, Timestamp::UNIX_EPOCH);
-    loop {
-        let entries = segments.read(next, REPLAY_BATCH)?;
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let totals = read_totals(tables)?;
-        let mut staged = Staged::new(tables, &window, totals, next, newest);
-        for Entry { offset, at, record } in &entries {
-            fold::apply(&mut staged, *offset, *at, record)?;
-            (next, newest) = (offset + 1, *at);
-        }
-        let mut writes = staged.finish().writes;
-        writes.insert(key::meta(key::APPLIED).0, Some(key::number_row(next)));
-        tables.apply(&writes)?;
-    }
-}
-
 /// Fills the window and the tail from the end of the log.
-fn warm(log: &Log, tail: &Tail, window: &mut Window, events: usize) -> Result<(), Error> {
-    let segments = log.segments();
-    let mut next = start_of_last(&segments, log.next(), events)?;
-    while next < log.next() {
-        let entries = segments.read(next, REPLAY_BATCH)?;
-        let Some(last) = entries.last() else { return Ok(()) };
+fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Error> {
+    let (oldest, end) = (segments.oldest(), segments.end());
+    let step = u64::try_from(window.size_max()).unwrap_or(u64::MAX).max(1);
+    let mut start = end.saturating_sub(step).max(oldest);
+    let mut next = start;
+    loop {
+        let entries = segments.read(next, WARM_BATCH)?;
+        let Some(last) = entries.last() else { break };
         next = last.offset + 1;
         for entry in &entries {
-            if let Record::Event(event) = &entry.record {
+            if let Some(event) = entry.event() {
                 window.insert(&event.source, &event.id, entry.offset);
             }
         }
         tail.push(entries.into_iter().map(Arc::new).collect());
     }
+    // Records that are no events left room in the window: older events belong into it.
+    while start > oldest && !window.is_full() {
+        let from = start.saturating_sub(step).max(oldest);
+        warm_older(segments, from, start, window)?;
+        start = from;
+    }
     Ok(())
 }
 
-/// The offset from which on the log holds so many events, other records not counted.
-fn start_of_last(segments: &Segments, end: Offset, events: usize) -> Result<Offset, Error> {
-    let (oldest, step) = (segments.oldest(), u64::try_from(events).unwrap_or(u64::MAX).max(1));
-    let (mut start, mut counted) = (end, 0);
-    while start > oldest && counted < events {
-        let from = start.saturating_sub(step).max(oldest);
-        let mut next = from;
-        while next < start {
-            let entries = segments.read(next, REPLAY_BATCH)?;
-            let Some(last) = entries.last() else { break };
-            next = last.offset + 1;
-            let before = |entry: &&Entry| entry.offset < start && entry.event().is_some();
-            counted += entries.iter().filter(before).count();
+/// Takes the events of a stretch before all that the window holds into it, the newest first.
+fn warm_older(
+    segments: &Segments,
+    from: Offset,
+    to: Offset,
+    window: &mut Window,
+) -> Result<(), Error> {
+    let mut prints = Vec::new();
+    let mut next = from;
+    while next < to {
+        let entries = segments.read(next, WARM_BATCH)?;
+        let Some(last) = entries.last() else { break };
+        next = last.offset + 1;
+        for entry in entries.iter().filter(|entry| entry.offset < to) {
+            if let Some(event) = entry.event() {
+                prints.push((Window::print(&event.source, &event.id), entry.offset));
+            }
         }
-        start = from;
     }
-    Ok(start)
+    for (print, offset) in prints.into_iter().rev() {
+        window.insert_older(print, offset);
+    }
+    Ok(())
 }
 
-fn read_totals(tables: &dyn Tables) -> Result<Totals, Error> {
-    let mut totals = Totals::default();
-    for (slot, table) in COUNTED.iter().enumerate() {
-        totals.rows[slot] = number(tables, &key::rows(*table))?.unwrap_or(0);
-    }
-    let next_number = number(tables, &key::meta(key::NEXT_NUMBER))?.unwrap_or(0);
-    totals.next_number = u32::try_from(next_number)
-        .map_err(|_| Error::Tables(format!("next_number is {next_number}")))?;
-    Ok(totals)
-}
-
-fn read_tokens(
-    tables: &dyn Tables,
-) -> Result<HashMap<String, Arc<crate::domain::record::Token>>, Error> {
+fn read_tokens(tables: &dyn Tables) -> Result<HashMap<String, Arc<Token>>, Error> {
     let start = Key::of(Table::Token);
     let rows = tables.scan(&start, &start.clone().end(), usize::MAX, false)?;
     let read = |(_, row): &(Vec<u8>, Vec<u8>)| {
@@ -236,64 +173,4 @@ fn read_tokens(
         Ok((token.id.clone(), Arc::new(token)))
     };
     rows.iter().map(read).collect()
-}
-
-fn number(tables: &dyn Tables, key: &Key) -> Result<Option<u64>, Error> {
-    Ok(tables.get(key)?.and_then(|row| key::read_number(&row)))
-}
-
-/// Keeps the newest set of broken tables for a report, and no more than one.
-fn set_aside(state: &Path) -> Result<(), Error> {
-    if !state.exists() {
-        return Ok(());
-    }
-    let aside = state.with_extension("broken");
-    if aside.exists() {
-        std::fs::remove_dir_all(&aside).map_err(|error| Error::io(&aside, &error))?;
-    }
-    std::fs::rename(state, &aside).map_err(|error| Error::io(state, &error))
-}
-
-/// A file that is there while the store is open. It holds the kernel's boot id.
-#[derive(Debug)]
-pub(crate) struct Marker {
-    path: PathBuf,
-    state: PathBuf,
-}
-
-impl Marker {
-    fn new(dir: &Path) -> Self {
-        Self { path: dir.join("running"), state: dir.join("state") }
-    }
-
-    fn tells_of_another_boot(&self) -> bool {
-        match (std::fs::read_to_string(&self.path), clock::boot_id()) {
-            (Ok(noted), Some(boot)) => noted != boot,
-            (Ok(_), None) => true,
-            (Err(_), _) => false,
-        }
-    }
-
-    /// On disk before the tables are touched: what a power cut leaves must be known as such.
-    fn set(&self) -> Result<(), Error> {
-        let write = || {
-            let mut file = File::create(&self.path)?;
-            file.write_all(clock::boot_id().unwrap_or_default().as_bytes())?;
-            file.sync_all()?;
-            self.path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-        };
-        write().map_err(|error| Error::io(&self.path, &error))
-    }
-
-    /// Notes a clean stop, after what the tables' engine left in the page cache is on disk.
-    pub(crate) fn clear(&self) -> Result<(), Error> {
-        // Tables that live in memory leave nothing behind.
-        let Ok(entries) = std::fs::read_dir(&self.state) else { return Ok(()) };
-        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
-            File::open(&path)
-                .and_then(|file| file.sync_all())
-                .map_err(|error| Error::io(&path, &error))?;
-        }
-        std::fs::remove_file(&self.path).map_err(|error| Error::io(&self.path, &error))
-    }
 }

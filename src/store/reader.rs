@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use super::Error;
 use super::codec;
+use super::floor::Floor;
 use super::key::{self, Key, Table};
-use super::log::Segments;
+use super::log::{Segments, Spares};
+use super::retention::Pin;
+use super::snapshot::{Images, Snapshot};
 use super::staged::{self, Totals, counter};
 use super::tables::Tables;
 use super::tail::Tail;
@@ -25,6 +28,19 @@ pub(crate) struct Shared {
     pub(crate) tokens: RwLock<HashMap<String, Arc<Token>>>,
     /// As of the last group. Guards memory only.
     pub(crate) totals: Mutex<Totals>,
+    /// The image that a snapshot is made of.
+    pub(crate) images: Images,
+    pub(crate) spares: Arc<Spares>,
+    /// The snapshots that there are, newest first. Guards memory only.
+    pub(crate) snapshots: Mutex<Vec<Snapshot>>,
+    pub(crate) floor: Arc<Floor>,
+}
+
+impl Shared {
+    /// Who needs the log from where.
+    pub(crate) fn pins(&self) -> Vec<Pin> {
+        Vec::new()
+    }
 }
 
 /// Reads the store. Clones share it.

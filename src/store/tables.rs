@@ -8,13 +8,13 @@ use super::Error;
 use super::key::Key;
 
 /// Writes that become visible together: a row, or `None` to remove it.
-pub(crate) type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// Rows in key order.
-pub(crate) type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// An ordered map of bytes to bytes.
-pub(crate) trait Tables: Send + Sync + std::fmt::Debug {
+pub trait Tables: Send + Sync + std::fmt::Debug {
     /// Makes all writes of a batch visible, or none.
     fn apply(&self, batch: &Batch) -> Result<(), Error>;
     /// One row.
@@ -29,7 +29,14 @@ pub(crate) trait Tables: Send + Sync + std::fmt::Debug {
 
 /// Tables in memory: where the disk has no room for any, and in tests.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
+pub struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
+
+impl Clone for Memory {
+    /// A copy of all rows as they are now.
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.map().clone()))
+    }
+}
 
 impl Memory {
     fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {

@@ -34,8 +34,16 @@ impl Tail {
         let Some(next) = entries.last().map(|entry| entry.offset + 1) else { return };
         {
             let mut held = self.held.lock().expect("no panic while the tail is held");
-            held.bytes += entries.iter().map(|entry| entry.weight()).sum::<usize>();
-            held.entries.extend(entries);
+            for entry in entries {
+                let last = held.entries.back().map(|last| last.offset + 1);
+                // Behind a gap the tail begins anew: it is read by counting from its front.
+                if last.is_some_and(|last| last != entry.offset) {
+                    held.entries.clear();
+                    held.bytes = 0;
+                }
+                held.bytes += entry.weight();
+                held.entries.push_back(entry);
+            }
             while held.bytes > self.bytes_max {
                 let Some(oldest) = held.entries.pop_front() else { break };
                 held.bytes -= oldest.weight();

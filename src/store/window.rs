@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::Offset;
 
 /// What stands for a (source, id): half of a SHA-256, so that nobody can make two meet.
-type Print = [u8; 16];
+pub(crate) type Print = [u8; 16];
 
 /// The newest events.
 #[derive(Debug)]
@@ -28,7 +28,37 @@ impl Window {
     pub(crate) fn find(&self, source: &str, id: &str) -> Option<Offset> {
         match self.size_max {
             0 => None,
-            _ => self.offsets.get(&print(source, id)).copied(),
+            _ => self.offsets.get(&Self::print(source, id)).copied(),
+        }
+    }
+
+    /// Most events that it holds.
+    pub(crate) fn size_max(&self) -> usize {
+        self.size_max
+    }
+
+    /// Whether a further event pushes one out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.order.len() >= self.size_max
+    }
+
+    /// What stands for a (source, id).
+    pub(crate) fn print(source: &str, id: &str) -> Print {
+        let mut hasher = Sha256::new();
+        hasher.update(source.as_bytes());
+        hasher.update([0]);
+        hasher.update(id.as_bytes());
+        let digest = hasher.finalize();
+        let mut print = Print::default();
+        print.copy_from_slice(&digest[..16]);
+        print
+    }
+
+    /// Takes an event in that is older than all that are held, if there is room.
+    pub(crate) fn insert_older(&mut self, print: Print, offset: Offset) {
+        if !self.is_full() && !self.offsets.contains_key(&print) {
+            self.offsets.insert(print, offset);
+            self.order.push_front(print);
         }
     }
 
@@ -37,7 +67,7 @@ impl Window {
         if self.size_max == 0 {
             return;
         }
-        let print = print(source, id);
+        let print = Self::print(source, id);
         if self.offsets.insert(print, offset).is_none() {
             self.order.push_back(print);
         }
@@ -47,17 +77,6 @@ impl Window {
             }
         }
     }
-}
-
-fn print(source: &str, id: &str) -> Print {
-    let mut hasher = Sha256::new();
-    hasher.update(source.as_bytes());
-    hasher.update([0]);
-    hasher.update(id.as_bytes());
-    let digest = hasher.finalize();
-    let mut print = Print::default();
-    print.copy_from_slice(&digest[..16]);
-    print
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ pub(crate) use envelope::{decode, encode, from_bytes, to_bytes};
 
 use crate::domain::Invalid;
 
+/// Which kinds and versions of records there are: one more with each that is added. Files note it,
+/// so that an older release knows at once that it cannot read them.
+pub(crate) const LEVEL: u32 = 1;
+
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {

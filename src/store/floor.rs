@@ -1,0 +1,82 @@
+//! The disk floor: with less free space than that no new input is taken, so that delivery, which
+//! has to write down what came of it, can go on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::Error;
+use super::host::Host;
+use crate::domain::command::Command;
+
+/// Input is taken again once there is this part of the floor more than the floor.
+const MARGIN: u64 = 8;
+
+/// Knows whether there is room for input.
+#[derive(Debug)]
+pub(crate) struct Floor {
+    host: Arc<dyn Host>,
+    dir: PathBuf,
+    floor: u64,
+    free: AtomicU64,
+    refusing: AtomicBool,
+}
+
+impl Floor {
+    pub(crate) fn new(host: Arc<dyn Host>, dir: PathBuf, floor: u64) -> Self {
+        let free = AtomicU64::new(u64::MAX);
+        let this = Self { host, dir, floor, free, refusing: AtomicBool::new(false) };
+        let _first_look = this.look();
+        this
+    }
+
+    /// Whether a command brings something new in, as opposed to what keeps the hub working.
+    pub(crate) fn concerns(command: &Command) -> bool {
+        match command {
+            Command::Publish(_) | Command::Put(_) | Command::CreateToken(_) => true,
+            Command::Change { .. }
+            | Command::Sweep
+            | Command::RevokeToken(_)
+            | Command::Settle(_)
+            | Command::Checkpoint(_)
+            | Command::EndGone { .. } => false,
+        }
+    }
+
+    /// Asks the machine how much is free. An error says that input is refused.
+    pub(crate) fn look(&self) -> Result<(), Error> {
+        // Where it cannot be told, a write will tell.
+        let free = self.host.free_bytes(&self.dir).unwrap_or(u64::MAX);
+        self.free.store(free, Ordering::Relaxed);
+        let was = self.refusing.load(Ordering::Relaxed);
+        let needed = if was { self.floor + self.floor / MARGIN } else { self.floor };
+        let refusing = free < needed;
+        if self.refusing.swap(refusing, Ordering::Relaxed) != refusing {
+            match refusing {
+                true => tracing::error!(
+                    free,
+                    floor = self.floor,
+                    "the disk is nearly full: new \
+                    input is refused, delivery goes on"
+                ),
+                false => tracing::info!(free, "there is room again: input is taken"),
+            }
+        }
+        if refusing { Err(Error::Floor { free, floor: self.floor }) } else { Ok(()) }
+    }
+
+    /// Free bytes when the machine was last asked.
+    pub(crate) fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// The floor in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.floor
+    }
+
+    /// Whether input is refused.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.refusing.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,116 @@
+//! Reading a segment's records. Stretches without whole frames are passed over and told.
+
+use super::frame;
+use super::segment::Segment;
+use super::walk::{Step, Walk};
+use crate::domain::record::Entry;
+use crate::domain::{Offset, Timestamp};
+use crate::store::{Error, codec};
+
+/// A stretch of a segment without whole frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hole {
+    pub(crate) from_byte: u64,
+    pub(crate) to_byte: u64,
+    pub(crate) from: Offset,
+    pub(crate) to: Offset,
+}
+
+impl Segment {
+    /// Reads entries from `from` on and before `until`, until `max` entries or about `bytes_max`
+    /// bytes are read or the segment ends. Holes that were met are told.
+    pub(crate) fn read(
+        &self,
+        from: Offset,
+        until: Offset,
+        max: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<Entry>, Vec<Hole>), Error> {
+        let (mut entries, mut holes, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let until = until.min(self.next());
+        let begin = self.mark(|mark| mark.offset <= from);
+        let mut next = begin.offset;
+        let mut walk = self.walk(begin.position, self.readable());
+        while next < until && entries.len() < max && bytes < bytes_max {
+            let position = walk.position();
+            match walk.step() {
+                Step::Frame(header, body) if header.lsn == next => {
+                    next = header.end();
+                    if next > from {
+                        bytes += body.len();
+                        if self.decode(&header, body, from..until, &mut entries)? == Read::Malformed
+                        {
+                            holes.push(hole(position, walk.position(), header.lsn, next));
+                        }
+                    }
+                }
+                Step::End => {
+                    holes.push(hole(position, position, next, until));
+                    break;
+                }
+                Step::Frame(..) | Step::Bad => {
+                    walk.seek(position);
+                    let found = self.hole(&mut walk, next, until);
+                    next = found.to;
+                    holes.push(found);
+                }
+            }
+        }
+        entries.truncate(max);
+        Ok((entries, holes))
+    }
+
+    /// The stretch without whole frames at a walk's position; the walk goes behind it.
+    pub(crate) fn hole(&self, walk: &mut Walk<'_>, next: Offset, until: Offset) -> Hole {
+        let from_byte = walk.position();
+        match walk.search(next).filter(|header| header.lsn < until) {
+            Some(header) => hole(from_byte, walk.position(), next, header.lsn),
+            None => {
+                walk.seek(self.readable().max(from_byte));
+                hole(from_byte, walk.position(), next, until.max(next))
+            }
+        }
+    }
+
+    fn decode(
+        &self,
+        header: &frame::Header,
+        body: &[u8],
+        wanted: std::ops::Range<Offset>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<Read, Error> {
+        let Ok(at) = Timestamp::from_millisecond(header.at_millis) else {
+            return Ok(Read::Malformed);
+        };
+        let (mut rest, before) = (body, entries.len());
+        for offset in header.lsn..header.end() {
+            match codec::decode(&mut rest) {
+                Ok(record) if wanted.contains(&offset) => {
+                    entries.push(Entry { offset, at, record });
+                }
+                Ok(_) => {}
+                Err(error @ codec::Error::Newer { .. }) => {
+                    let path = self.path().display();
+                    return Err(Error::Newer(format!("{path}: {error}")));
+                }
+                Err(codec::Error::Malformed(_)) => {
+                    entries.truncate(before);
+                    return Ok(Read::Malformed);
+                }
+            }
+        }
+        Ok(Read::Whole)
+    }
+}
+
+/// Whether a frame's records could be read.
+#[derive(Debug, PartialEq, Eq)]
+enum Read {
+    Whole,
+    /// The checksum is right and the records are not: a defect of what wrote them.
+    Malformed,
+}
+
+fn hole(from_byte: u64, to_byte: u64, from: Offset, to: Offset) -> Hole {
+    Hole { from_byte, to_byte, from, to }
+}

@@ -1,0 +1,230 @@
+//! The tables at a start: trusted where that is safe, else built anew from a snapshot and the log.
+//!
+//! They are trusted only if the last stop was clean or the machine was not booted since, their row
+//! counts are those noted beside them, and the log reaches back to where they stand. In every other
+//! case, and on any error or panic of their engine, they are set aside. Never a refusal to start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::host::Host;
+use super::key::{self, COUNTED, Key};
+use super::log::{Log, Segments};
+use super::marker::Marker;
+use super::snapshot::{Snapshot, Source};
+use super::staged::{Staged, Totals};
+use super::tables::{Batch, Memory, Tables};
+use super::window::Window;
+use super::{Error, fold};
+use crate::domain::record::Entry;
+use crate::domain::{Offset, Timestamp};
+
+/// Version of the tables' layout. Another one is not read but rebuilt.
+const SCHEMA: u64 = 1;
+
+/// Records folded at once while replaying.
+const REPLAY_BATCH: usize = 4_096;
+
+/// What the tables are opened with.
+#[derive(Debug)]
+pub(crate) struct Builder<'a> {
+    pub(crate) host: &'a Arc<dyn Host>,
+    pub(crate) dir: &'a Path,
+    pub(crate) cache_bytes: u64,
+    pub(crate) marker: &'a Marker,
+    /// Newest first.
+    pub(crate) snapshots: &'a [Snapshot],
+}
+
+impl Builder<'_> {
+    /// Opens the tables and brings them to the end of the log.
+    pub(crate) fn open(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
+        let built = self.trusted(log).or_else(|error| match error {
+            Error::Newer(_) => Err(error),
+            error => {
+                tracing::warn!(%error, "the tables are rebuilt from snapshot and log");
+                self.rebuilt(log)
+            }
+        });
+        match built {
+            Err(error @ Error::Newer(_)) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, "the tables live in memory until the next start");
+                self.filled(Box::new(Memory::default()), log)
+            }
+            built => built,
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    /// The order matters: tables of another boot are out of the way before the marker says this
+    /// one.
+    fn trusted(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
+        if self.marker.tells_of_another_boot(&**self.host) {
+            tracing::warn!("the last stop was a power cut");
+            self.set_aside()?;
+        }
+        self.marker.set(&**self.host)?;
+        let tables = self.host.open_tables(&self.state(), self.cache_bytes)?;
+        let Some(applied) = check(&*tables)? else { return self.filled(tables, log) };
+        let oldest = log.segments().oldest();
+        if applied < oldest {
+            return Err(Error::Tables(format!(
+                "they are at {applied}, the log begins at {oldest}"
+            )));
+        }
+        log.not_before(applied, self.dir);
+        replay(&*tables, &log.segments(), applied)?;
+        Ok(tables)
+    }
+
+    fn rebuilt(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
+        self.set_aside()?;
+        self.marker.set(&**self.host)?;
+        let tables = self.host.open_tables(&self.state(), self.cache_bytes)?;
+        self.filled(tables, log)
+    }
+
+    /// Fills empty tables from the newest snapshot that is whole, and the log behind it.
+    fn filled(&self, tables: Box<dyn Tables>, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
+        let whole = |snapshot: &&Snapshot| match verify(&**self.host, &snapshot.path) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(%error, "a snapshot cannot be used");
+                false
+            }
+        };
+        let schema = (key::meta(key::SCHEMA).0, Some(key::number_row(SCHEMA)));
+        tables.apply(&Batch::from([schema]))?;
+        let mut as_of = 0;
+        if let Some(snapshot) = self.snapshots.iter().find(whole) {
+            load(&**self.host, snapshot, &*tables)?;
+            as_of = snapshot.as_of;
+        }
+        let oldest = log.segments().oldest();
+        if as_of < oldest {
+            tracing::error!(
+                from = as_of,
+                to = oldest,
+                "no snapshot reaches to where the log begins: what changed in between is missing"
+            );
+        }
+        log.not_before(as_of, self.dir);
+        replay(&*tables, &log.segments(), as_of)?;
+        Ok(tables)
+    }
+
+    /// Keeps the newest set of broken tables for a report, and no more than one.
+    fn set_aside(&self) -> Result<(), Error> {
+        let (state, aside) = (self.state(), self.dir.join("state.broken"));
+        let failed = |error: std::io::Error| Error::io(&state, &error);
+        let names = self.host.names(self.dir).map_err(failed)?;
+        if names.iter().any(|name| name == "state") {
+            if names.iter().any(|name| name == "state.broken") {
+                self.host.remove_dir(&aside).map_err(failed)?;
+            }
+            self.host.rename(&state, &aside).map_err(failed)?;
+            self.host.sync_dir(self.dir).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a snapshot to its end. How many rows it has.
+pub(crate) fn verify(host: &dyn Host, path: &Path) -> Result<u64, Error> {
+    let mut source = Source::open(host, path)?;
+    let mut rows = 0;
+    loop {
+        match source.next()?.len() {
+            0 => return Ok(rows),
+            more => rows += more as u64,
+        }
+    }
+}
+
+/// Puts a snapshot's rows into empty tables.
+fn load(host: &dyn Host, snapshot: &Snapshot, tables: &dyn Tables) -> Result<(), Error> {
+    let mut source = Source::open(host, &snapshot.path)?;
+    let mut batch = Batch::new();
+    loop {
+        let rows = source.next()?;
+        let is_over = rows.is_empty();
+        batch.extend(rows.into_iter().map(|(key, row)| (key, Some(row))));
+        if is_over {
+            batch.insert(key::meta(key::APPLIED).0, Some(key::number_row(snapshot.as_of)));
+        }
+        if is_over || batch.len() >= REPLAY_BATCH {
+            tables.apply(&std::mem::take(&mut batch))?;
+        }
+        if is_over {
+            tracing::info!(as_of = snapshot.as_of, "the tables were loaded from a snapshot");
+            return Ok(());
+        }
+    }
+}
+
+/// Compares what the tables say of themselves with what they hold. The offset to replay from;
+/// `None`: they are empty.
+fn check(tables: &dyn Tables) -> Result<Option<Offset>, Error> {
+    let Some(schema) = number(tables, &key::meta(key::SCHEMA))? else {
+        if !tables.scan(&Key(vec![0]), &Key(vec![u8::MAX]), 1, false)?.is_empty() {
+            return Err(Error::Tables("they have no schema".to_owned()));
+        }
+        return Ok(None);
+    };
+    if schema != SCHEMA {
+        return Err(Error::Tables(format!("they have schema {schema}, not {SCHEMA}")));
+    }
+    for table in COUNTED {
+        let held = tables.count(&Key::of(table))?;
+        let noted = number(tables, &key::rows(table))?.unwrap_or(0);
+        if held != noted {
+            return Err(Error::Tables(format!("{table:?} holds {held} rows, not {noted}")));
+        }
+    }
+    Ok(number(tables, &key::meta(key::APPLIED))?)
+}
+
+/// Folds the log from an offset on into the tables.
+pub(crate) fn replay(
+    tables: &dyn Tables,
+    segments: &Segments,
+    applied: Offset,
+) -> Result<(), Error> {
+    let window = Window::new(0);
+    let (mut next, mut newest) = (applied, Timestamp::UNIX_EPOCH);
+    loop {
+        let entries = segments.read(next, REPLAY_BATCH)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let totals = read_totals(tables)?;
+        let mut staged = Staged::new(tables, &window, totals, next, newest);
+        for Entry { offset, at, record } in &entries {
+            fold::apply(&mut staged, *offset, *at, record)?;
+            (next, newest) = (offset + 1, *at);
+        }
+        let mut writes = staged.finish().writes;
+        writes.insert(key::meta(key::APPLIED).0, Some(key::number_row(next)));
+        tables.apply(&writes)?;
+    }
+}
+
+/// The row counts and numbers that the tables note.
+pub(crate) fn read_totals(tables: &dyn Tables) -> Result<Totals, Error> {
+    let mut totals = Totals::default();
+    for (slot, table) in COUNTED.iter().enumerate() {
+        totals.rows[slot] = number(tables, &key::rows(*table))?.unwrap_or(0);
+    }
+    let next_number = number(tables, &key::meta(key::NEXT_NUMBER))?.unwrap_or(0);
+    totals.next_number = u32::try_from(next_number)
+        .map_err(|_| Error::Tables(format!("next_number is {next_number}")))?;
+    Ok(totals)
+}
+
+fn number(tables: &dyn Tables, key: &Key) -> Result<Option<u64>, Error> {
+    Ok(tables.get(key)?.and_then(|row| key::read_number(&row)))
+}

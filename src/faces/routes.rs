@@ -3,7 +3,7 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::api::{changes, dead_letters, events, history, status, subscriptions, tokens};
+use super::api::{backup, changes, dead_letters, events, history, status, subscriptions, tokens};
 use super::router::Hub;
 use super::{pages, probes, sse};
 
@@ -29,6 +29,7 @@ pub(crate) const ROUTES: &[Route] = &[
     ("post", "/v1/tokens", |m| on(m, tokens::create)),
     ("get", "/v1/tokens", |m| on(m, tokens::list)),
     ("delete", "/v1/tokens/{id}", |m| on(m, tokens::revoke)),
+    ("get", "/v1/backup", |m| on(m, backup::take)),
     ("get", "/v1/status", |m| on(m, status::status)),
     ("get", "/service", |m| on(m, status::service)),
     ("get", "/livez", |m| on(m, probes::live)),

@@ -5,7 +5,7 @@ use toml::Value;
 use super::client::running;
 use super::{Error, print};
 use crate::config::{self, Loaded, Sources};
-use crate::store;
+use crate::store::{self, Findings};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -29,16 +29,45 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), Error> {
         return Ok(());
     }
     let found = store::verify(dir)?;
-    print::line(&format!(
-        "store: {} records in {} segments, {} bytes, every checksum good",
-        found.records, found.segments, found.bytes
-    ));
     // A running hub may be in the middle of a write.
-    if found.torn_bytes > 0 && running(dir).is_ok_and(|hub| hub.is_none()) {
-        let torn = found.torn_bytes;
-        print::line(&format!("store: {torn} bytes of a torn write follow; a start cuts them off"));
+    let stopped = running(dir).is_ok_and(|hub| hub.is_none());
+    print_findings(&found, stopped);
+    match found.new.is_empty() && found.broken_snapshots.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Fault(
+            "the store is damaged; a start passes over it and keeps the rest, and so does \
+             `tidings repair` on a stopped hub"
+                .to_owned(),
+        )),
     }
-    Ok(())
+}
+
+/// Prints what is in a store. `stopped`: bytes of a torn write are of no running hub.
+pub(super) fn print_findings(found: &Findings, stopped: bool) {
+    print::line(&format!(
+        "store: {} records in {} segments, {} bytes, {} snapshots",
+        found.records, found.segments, found.bytes, found.snapshots
+    ));
+    if stopped && found.torn_bytes > 0 {
+        let torn = found.torn_bytes;
+        print::line(&format!(
+            "store: {torn} bytes of a torn write follow; a start leaves them out"
+        ));
+    }
+    for (kind, list) in [("damage", &found.new), ("known damage", &found.known)] {
+        for damage in list {
+            print::line(&format!(
+                "{kind}: {} bytes {} to {}: offsets {} to {}",
+                damage.file, damage.from_byte, damage.to_byte, damage.from_offset, damage.to_offset
+            ));
+        }
+    }
+    for broken in &found.broken_snapshots {
+        print::line(&format!("damage: {broken}"));
+    }
+    if found.new.is_empty() && found.known.is_empty() && found.broken_snapshots.is_empty() {
+        print::line("store: every checksum good");
+    }
 }
 
 fn print_tree(loaded: &Loaded) {

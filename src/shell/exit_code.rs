@@ -36,6 +36,7 @@ fn of_store(error: &store::Error) -> u8 {
         store::Error::Fatal(_) => 70,
         store::Error::Newer(_)
         | store::Error::Tables(_)
+        | store::Error::Backup(_)
         | store::Error::Busy
         | store::Error::Closed => 1,
     }

@@ -1,5 +1,6 @@
 //! The commands that a person types. Above everything else; only `main` imports it.
 
+mod backup;
 mod check;
 mod client;
 mod command_line;

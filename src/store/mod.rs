@@ -3,6 +3,7 @@
 //! The log is the truth; the tables are a fold over it and can be thrown away. Never here: a
 //! decision (those are `domain`'s), a socket, an acknowledgement before the `fdatasync` returned.
 
+mod backup;
 mod codec;
 #[cfg(test)]
 mod damage_tests;
@@ -32,6 +33,7 @@ mod writer;
 
 use std::path::Path;
 
+pub use backup::{Manifest, Rehearsed, rehearse, restore};
 pub use host::{Host, HostFile};
 pub use keeper::Keeper;
 pub use lock::Lock;
@@ -51,6 +53,9 @@ pub enum Error {
     /// Reading or writing failed: nothing was written.
     #[error("{0}")]
     Io(String),
+    /// A backup cannot be written or read.
+    #[error("backup: {0}")]
+    Backup(String),
     /// There is no such file (any more).
     #[error("{0}")]
     Gone(String),

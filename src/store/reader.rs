@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::Error;
+use super::backup::{Manifest, write_backup};
 use super::codec;
 use super::floor::Floor;
 use super::key::{self, Key, Table};
@@ -218,6 +219,15 @@ impl Reader {
             })
         })
         .await
+    }
+
+    /// Writes a backup of everything before the offset that the log has reached now; the hub goes
+    /// on meanwhile.
+    pub async fn backup(
+        &self,
+        out: impl std::io::Write + Send + 'static,
+    ) -> Result<Manifest, Error> {
+        self.blocking(move |shared| write_backup(shared, out)).await
     }
 
     /// A token by id, from memory.

@@ -50,10 +50,15 @@ impl Builder<'_> {
             Err(error @ Error::Newer(_)) => Err(error),
             Err(error) => {
                 tracing::error!(%error, "the tables live in memory until the next start");
-                self.filled(Box::new(Memory::default()), log)
+                self.in_memory(log)
             }
             built => built,
         }
+    }
+
+    /// Builds tables in memory from a snapshot and the log.
+    pub(crate) fn in_memory(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
+        self.filled(Box::new(Memory::default()), log)
     }
 
     fn state(&self) -> PathBuf {

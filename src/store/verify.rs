@@ -34,18 +34,22 @@ pub struct Findings {
 
 /// Reads all of a data directory and changes nothing. A hub may be running on it.
 pub fn verify(data_dir: &Path) -> Result<Findings, Error> {
-    look(data_dir, false)
+    look(&machine(), data_dir, false)
 }
 
 /// Does what a start does about damage, and more: reads every frame, copies what is damaged into
 /// quarantine, writes footers anew, and takes unusable snapshots out of the way. No hub may be
 /// running: the caller holds the lock.
 pub fn repair(data_dir: &Path) -> Result<Findings, Error> {
-    look(data_dir, true)
+    look(&machine(), data_dir, true)
 }
 
-fn look(data_dir: &Path, mends: bool) -> Result<Findings, Error> {
-    let host: Arc<dyn Host> = Arc::new(Machine);
+fn machine() -> Arc<dyn Host> {
+    Arc::new(Machine)
+}
+
+/// Looks a data directory over on any machine. `mends`: what can be mended is.
+pub(super) fn look(host: &Arc<dyn Host>, data_dir: &Path, mends: bool) -> Result<Findings, Error> {
     let (dir, aside) = (data_dir.join("log"), data_dir.join("quarantine"));
     let quarantine = Arc::new(match mends {
         true => Quarantine::open(host.clone(), aside.clone()),
@@ -53,7 +57,7 @@ fn look(data_dir: &Path, mends: bool) -> Result<Findings, Error> {
     });
     let known = quarantine.list();
     let mut found = Findings { known, ..Findings::default() };
-    let Recovered { segments, torn_bytes, .. } = recover(&*host, &dir, &quarantine, mends)?;
+    let Recovered { segments, torn_bytes, .. } = recover(&**host, &dir, &quarantine, mends)?;
     let segments = Segments::new(segments, quarantine.clone());
     found.torn_bytes = torn_bytes;
     for segment in segments.all() {
@@ -66,7 +70,7 @@ fn look(data_dir: &Path, mends: bool) -> Result<Findings, Error> {
             segment.seal().map_err(|error| Error::io(segment.path(), &error))?;
         }
     }
-    look_at_snapshots(&*host, data_dir, mends, &mut found)?;
+    look_at_snapshots(&**host, data_dir, mends, &mut found)?;
     found.new = quarantine.list().split_off(found.known.len());
     Ok(found)
 }

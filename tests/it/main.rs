@@ -8,6 +8,7 @@
 mod support;
 
 mod backlog;
+mod backup;
 mod bad_input;
 mod command_line;
 mod delivery;

@@ -1,6 +1,7 @@
 //! The native API under `/v1`: decodes JSON into the domain's words and prints them back. Never
 //! decides; that is the domain's.
 
+pub(crate) mod backup;
 pub(crate) mod changes;
 pub(crate) mod dead_letters;
 pub(crate) mod events;

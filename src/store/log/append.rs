@@ -52,28 +52,50 @@ impl Log {
     ) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::io(dir, &error);
         host.create_dir(dir).map_err(failed)?;
-        let Recovered { segments, next, spares, .. } = recover(&**host, dir, &quarantine, true)?;
+        let found = recover(&**host, dir, &quarantine, true)?;
         // What a killed process left in the page cache alone is not on disk yet, and nobody may be
         // told that it is.
-        if let Some(last) = segments.last() {
+        if let Some(last) = found.segments.last() {
             last.sync().map_err(failed)?;
         }
         host.sync_dir(dir).map_err(failed)?;
         dir.parent().map_or(Ok(()), |parent| host.sync_dir(parent)).map_err(failed)?;
+        Ok(Self::of(host, dir, quarantine, limits, found))
+    }
+
+    /// Opens a log that is only read: nothing on the machine is changed.
+    pub(crate) fn read(
+        host: &Arc<dyn Host>,
+        dir: &Path,
+        quarantine: Arc<Quarantine>,
+    ) -> Result<Self, Error> {
+        let found = recover(&**host, dir, &quarantine, false)?;
+        let limits = Limits { segment_size: 0, roll_after: Duration::MAX };
+        Ok(Self::of(host, dir, quarantine, limits, found))
+    }
+
+    fn of(
+        host: &Arc<dyn Host>,
+        dir: &Path,
+        quarantine: Arc<Quarantine>,
+        limits: Limits,
+        found: Recovered,
+    ) -> Self {
+        let Recovered { segments, next, spares, .. } = found;
         let newest = segments.iter().rev().find_map(|segment| segment.last_at()).unwrap_or(0);
         let current = |last: &Arc<Segment>| {
             last.header.version > 1 && last.header.level == codec::LEVEL && last.next() == next
         };
         let writable = segments.last().is_some_and(current);
         let spares = Spares::new(host.clone(), dir.to_owned(), limits.segment_size, spares);
-        Ok(Self {
+        Self {
             segments: Segments::new(segments, quarantine),
             spares: Arc::new(spares),
             next,
             newest: Timestamp::from_millisecond(newest).unwrap_or(Timestamp::UNIX_EPOCH),
             writable,
             roll_after: limits.roll_after,
-        })
+        }
     }
 
     /// Offset of the next record.

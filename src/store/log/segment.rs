@@ -142,6 +142,12 @@ impl Segment {
         self.readable.load(Ordering::Acquire)
     }
 
+    /// Position after the last frame and offset after the last record, of one moment.
+    pub(crate) fn extent(&self) -> (u64, Offset) {
+        let _no_frame_is_taken_in_meanwhile = self.summary();
+        (self.readable(), self.next())
+    }
+
     /// Length of the file.
     pub(crate) fn capacity(&self) -> u64 {
         self.capacity.load(Ordering::Acquire)

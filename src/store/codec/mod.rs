@@ -2,10 +2,18 @@
 //! bytes in the tests. Fields and variants are only ever appended, as a new version. An unknown
 //! version is refused with the release that is needed; an older one is read for ever.
 
+#[cfg(test)]
+mod corpus;
 mod delivery_v1;
+#[cfg(test)]
+mod describe;
 mod envelope;
 mod event_v1;
+#[cfg(test)]
+mod samples;
 mod subscription_v1;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use envelope::{decode, encode, from_bytes, to_bytes};
 
@@ -35,6 +43,3 @@ impl From<Invalid> for Error {
         Self::Malformed(error.to_string())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -29,7 +29,7 @@ pub(super) fn address_in_use(error: &run::Error) -> bool {
 fn of_store(error: &store::Error) -> u8 {
     match error {
         store::Error::Locked(_) => 75,
-        store::Error::Full(_) | store::Error::Io(_) => 73,
+        store::Error::Full(_) | store::Error::Floor { .. } | store::Error::Io(_) => 73,
         store::Error::Fatal(_) => 70,
         store::Error::Damaged { .. }
         | store::Error::Newer(_)

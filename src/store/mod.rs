@@ -6,6 +6,7 @@
 mod codec;
 mod fold;
 mod frame;
+mod hold;
 mod key;
 mod lock;
 mod log;
@@ -14,6 +15,7 @@ mod reader;
 mod segment;
 mod sled_tables;
 mod staged;
+mod status;
 mod tables;
 mod tail;
 #[cfg(test)]
@@ -26,7 +28,8 @@ use std::path::{Path, PathBuf};
 
 pub use lock::Lock;
 pub use open::{Store, open};
-pub use reader::{Counts, DeadLetterKey, Reader, Resume};
+pub use reader::{Counts, DeadLetterKey, Reader, Resume, Stretch};
+pub use status::{Damage, Disk, Snapshot, StoreStatus};
 pub use verify::{Findings, verify};
 pub use writer::{Answer, Failure, Pending, Submit, Writer};
 
@@ -36,6 +39,14 @@ pub enum Error {
     /// The disk is full: nothing was written, try again when there is room.
     #[error("the disk is full: {0}")]
     Full(String),
+    /// The disk is nearly full: new input is refused, so that delivery can go on.
+    #[error("the disk is nearly full: {free} bytes are free, new input needs {floor}")]
+    Floor {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes below which new input is refused: `log.disk_floor`.
+        floor: u64,
+    },
     /// Reading or writing failed: nothing was written.
     #[error("{0}")]
     Io(String),

@@ -8,9 +8,11 @@ use super::codec;
 use super::key::{self, Key, Table};
 use super::log::Segments;
 use super::staged::{self, Totals, counter};
+use super::status::{Disk, StoreStatus};
 use super::tables::Tables;
 use super::tail::Tail;
 use crate::domain::delivery::{DeadLetter, Retry};
+use crate::domain::gap::Gap;
 use crate::domain::record::{Entry, Record, Token};
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
@@ -62,6 +64,17 @@ pub struct Resume {
     pub subscriptions: Vec<Subscription>,
     /// Every delivery that waits.
     pub retries: Vec<Retry>,
+    /// What subscriptions passed over.
+    pub gaps: HashMap<u32, Gap>,
+}
+
+/// What a read of the log gave.
+#[derive(Debug)]
+pub struct Stretch {
+    /// The entries, in order.
+    pub entries: Vec<Arc<Entry>>,
+    /// All before it was looked for: what no entry stands for is not in the log any more.
+    pub to: Offset,
 }
 
 impl Reader {
@@ -91,6 +104,16 @@ impl Reader {
             Ok(entries.into_iter().map(Arc::new).collect())
         })
         .await
+    }
+
+    /// As `read`, and how far that reached: offsets that are gone are passed over, be it in front
+    /// of the entries, between them, or up to the end of the log.
+    pub async fn read_on(&self, from: Offset, max: usize) -> Result<Stretch, Error> {
+        // Asked first: what is written meanwhile was not looked for.
+        let next = self.next_offset();
+        let entries = self.read(from, max).await?;
+        let to = entries.last().map_or(next.max(from), |last| last.offset + 1);
+        Ok(Stretch { entries, to })
     }
 
     /// Waits until the log reaches past an offset. Safe to drop half-way.
@@ -199,6 +222,12 @@ impl Reader {
                     .iter()
                     .map(|(_, row)| retry(row))
                     .collect::<Result<_, _>>()?,
+                gaps: all(Table::Gap)?
+                    .iter()
+                    .filter_map(|(key, row)| {
+                        Some((key::trailing_number(key)?, key::read_gap(row)?))
+                    })
+                    .collect(),
             })
         })
         .await
@@ -214,6 +243,20 @@ impl Reader {
         let mut tokens: Vec<Arc<Token>> = self.tokens_held().values().cloned().collect();
         tokens.sort_by(|one, other| one.id.cmp(&other.id));
         tokens
+    }
+
+    /// How the log stands on its disk.
+    pub fn store_status(&self) -> StoreStatus {
+        // filled by the log
+        StoreStatus {
+            oldest_offset: self.oldest_offset(),
+            next_offset: self.next_offset(),
+            bytes: self.counts().log_bytes,
+            segments: 0,
+            snapshots: Vec::new(),
+            damage: Vec::new(),
+            disk: Disk { free_bytes: 0, floor_bytes: 0, refusing: false },
+        }
     }
 
     /// How many there are of what.

@@ -36,6 +36,11 @@ pub(super) fn record(record: &Record) -> Value {
             "lagging": progress.lagging,
             "caught_up": progress.caught_up,
         }}),
+        Record::Gap { subscription, missing } => json!({ "gap": {
+            "subscription": subscription,
+            "from": missing.from,
+            "to": missing.to,
+        }}),
     }
 }
 
@@ -112,6 +117,14 @@ fn subscription(held: &Subscription) -> Value {
 }
 
 fn policy(policy: &Policy) -> Value {
+    let mut value = policy_v1(policy);
+    if let Some(bytes) = policy.hold {
+        value["hold"] = json!(bytes.to_string());
+    }
+    value
+}
+
+fn policy_v1(policy: &Policy) -> Value {
     let texts = |classes: &[Class]| classes.iter().map(Class::to_string).collect::<Value>();
     json!({
         "timeout_ms": policy.timeout.as_millis().to_string(),

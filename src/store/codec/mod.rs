@@ -1,17 +1,21 @@
-//! Records as bytes. Each version is one frozen struct in a file of its own (`*_v1`), with golden
-//! bytes in the tests. Fields and variants are only ever appended, as a new version. An unknown
-//! version is refused with the release that is needed; an older one is read for ever.
+//! Records as bytes. Each version is one frozen struct in a file of its own (`*_v1`, `*_v2`), with
+//! golden bytes in the tests. Fields and variants are only ever appended, as a new version. An
+//! unknown version is refused with the release that is needed; an older one is read for ever.
 
 #[cfg(test)]
 mod corpus;
 mod delivery_v1;
+mod delivery_v2;
 #[cfg(test)]
 mod describe;
 mod envelope;
 mod event_v1;
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod samples;
 mod subscription_v1;
+mod subscription_v2;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ use crate::domain::attribute::Value;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
 use crate::domain::event::{Data, Event, Form, Message, Origin};
 use crate::domain::filter::Filter;
+use crate::domain::gap::Missing;
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
@@ -56,7 +57,7 @@ pub(super) fn event() -> Event {
     }
 }
 
-/// A subscription with everything that version 1 knows.
+/// A subscription with everything that a subscription can have.
 pub(super) fn subscription() -> Subscription {
     Subscription {
         id: "sub_1".to_owned(),
@@ -81,6 +82,7 @@ pub(super) fn subscription() -> Subscription {
                 ignore: vec![Class::Status(412), Class::Network, Class::Hundred(4)],
                 max_age: Some(Duration::from_secs(60)),
                 rate_per_second: Some(5),
+                hold: Some(512 << 20),
                 ..Policy::default()
             },
         },
@@ -126,6 +128,7 @@ pub(super) fn every_kind() -> Vec<Record> {
             attempts: attempts(),
         }),
         Record::Progress(Progress { matched: 9, lagging: vec![(1, 2)], caught_up: vec![3] }),
+        Record::Gap { subscription: 7, missing: Missing { from: 10, to: 1 << 33 } },
     ]
 }
 
@@ -208,6 +211,8 @@ fn policies() -> Vec<Policy> {
         Policy { on_gone: OnGone::Fail, on_exhausted: OnExhausted::Drop, ..Policy::default() },
         Policy { retry: vec![], retry_on: vec![], max_in_flight: 1, ..Policy::default() },
         Policy { retry: vec![Duration::from_millis(1)], ..Policy::default() },
+        Policy { hold: Some(0), ..Policy::default() },
+        Policy { hold: Some(1 << 40), ..Policy::default() },
     ]
 }
 
@@ -247,8 +252,7 @@ fn deliveries() -> Vec<Record> {
     })];
     let offset = 1 << 32;
     all.push(Record::Retry(Retry { subscription: 1, offset, due: at(0), attempts: vec![] }));
-    let reasons = [Reason::Exhausted, Reason::Permanent, Reason::Address, Reason::Age];
-    for (offset, reason) in (0..).zip(reasons) {
+    for (offset, reason) in (0..).zip(Reason::ALL) {
         let status = 404;
         let outcome = Outcome::Answered { status, retry_after: None };
         let attempts = vec![Attempt { at: at(3), took: Duration::ZERO, outcome }];

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub flow_delivery_seconds: Histogram,
     /// Subscriptions that are not ended.
     pub flow_subscriptions: Gauge,
+    /// Offsets that subscriptions were not given since the log no longer had them.
+    pub flow_gap_offsets: Counter,
     /// Open MQTT connections.
     pub broker_connections: Gauge,
     /// PUBLISH packets taken from clients.
@@ -65,6 +67,8 @@ pub struct Metrics {
     pub broker_messages_out: Counter,
     /// QoS 0 messages that a slow client did not get.
     pub broker_messages_dropped: Counter,
+    /// Offsets that MQTT clients were not given since the log no longer had them.
+    pub broker_gap_offsets: Counter,
     /// MQTT connections refused or cut because of what the client did.
     pub broker_refusals: Counter,
     /// HTTP answers by class.
@@ -95,10 +99,12 @@ impl Default for Metrics {
             flow_retries: Gauge::default(),
             flow_delivery_seconds: Histogram::new(DELIVERY_BUCKETS),
             flow_subscriptions: Gauge::default(),
+            flow_gap_offsets: Counter::default(),
             broker_connections: Gauge::default(),
             broker_messages_in: Counter::default(),
             broker_messages_out: Counter::default(),
             broker_messages_dropped: Counter::default(),
+            broker_gap_offsets: Counter::default(),
             broker_refusals: Counter::default(),
             faces_answers: Family::default(),
             faces_streams: Gauge::default(),
@@ -134,11 +140,15 @@ impl Metrics {
         all.register_with_unit("flow_delivery", "Time of an attempt", Unit::Seconds, delivery);
         let live = m.flow_subscriptions.clone();
         all.register("flow_subscriptions", "Subscriptions that are not ended", live);
+        let gaps = m.flow_gap_offsets.clone();
+        all.register("flow_gap_offsets", "Offsets gone before subscriptions got them", gaps);
         all.register("broker_connections", "Open MQTT connections", m.broker_connections.clone());
         all.register("broker_messages_in", "PUBLISH from clients", m.broker_messages_in.clone());
         all.register("broker_messages_out", "PUBLISH to clients", m.broker_messages_out.clone());
         let dropped = m.broker_messages_dropped.clone();
         all.register("broker_messages_dropped", "QoS 0 messages a slow client missed", dropped);
+        let gaps = m.broker_gap_offsets.clone();
+        all.register("broker_gap_offsets", "Offsets gone before MQTT clients got them", gaps);
         all.register(
             "broker_refusals",
             "MQTT connections refused or cut",
@@ -161,6 +171,7 @@ pub struct Health {
     started: AtomicBool,
     draining: AtomicBool,
     store_failed: AtomicBool,
+    input_refused: AtomicBool,
     wall_clock_behind: AtomicI64,
 }
 
@@ -178,6 +189,12 @@ impl Health {
     /// The store refuses to write, or does again. What was so before.
     pub fn set_store_failed(&self, failed: bool) -> bool {
         self.store_failed.swap(failed, Ordering::Relaxed)
+    }
+
+    /// The disk is nearly full and the store refuses new input, or takes it again. What was so
+    /// before.
+    pub fn set_input_refused(&self, refused: bool) -> bool {
+        self.input_refused.swap(refused, Ordering::Relaxed)
     }
 
     /// How many seconds the wall clock lies behind the newest record.
@@ -198,6 +215,8 @@ impl Health {
             Err("starting")
         } else if self.store_failed.load(Ordering::Relaxed) {
             Err("the store cannot write")
+        } else if self.input_refused.load(Ordering::Relaxed) {
+            Err("the disk is nearly full: input is refused")
         } else {
             Ok(())
         }
@@ -214,4 +233,21 @@ pub fn start_logging(config: &Telemetry) -> Result<(), String> {
         LogFormat::Json => lines.json().try_init(),
     };
     started.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_that_refuses_input_is_not_ready_until_it_takes_it_again() {
+        let health = Health::default();
+        assert_eq!(health.verdict(), Err("starting"));
+        health.set_started();
+        assert_eq!(health.verdict(), Ok(()));
+        assert!(!health.set_input_refused(true));
+        assert_eq!(health.verdict(), Err("the disk is nearly full: input is refused"));
+        assert!(health.set_input_refused(false));
+        assert_eq!(health.verdict(), Ok(()));
+    }
 }

@@ -30,8 +30,23 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// What faces and broker may take from layers that they see only in part.
-const PARTS: [(&str, &[&str]); 2] =
-    [("store", &["Reader", "Error", "Counts", "DeadLetterKey"]), ("net", &["serve"])];
+const PARTS: [(&str, &[&str]); 2] = [
+    (
+        "store",
+        &[
+            "Reader",
+            "Error",
+            "Counts",
+            "DeadLetterKey",
+            "Stretch",
+            "StoreStatus",
+            "Snapshot",
+            "Damage",
+            "Disk",
+        ],
+    ),
+    ("net", &["serve"]),
+];
 
 const ROOT_NAMES: [&str; 10] = [
     "CHANGELOG.md",

@@ -71,7 +71,7 @@ impl Front {
 
     /// Serves clients until it is told to stop, then tells them and ends.
     pub async fn run(self, deps: Deps, stop: Stop) -> Result<(), Error> {
-        let router = Arc::new(Router::new(deps.reader.clone()));
+        let router = Arc::new(Router::new(deps.reader.clone(), deps.metrics.clone()));
         let mut routing = JoinSet::new();
         let task = Arc::clone(&router);
         routing.spawn(async move { task.run().await });

@@ -195,7 +195,7 @@ fn refusal(error: Error) -> Verdict {
     let reason = match &error {
         Error::Refused(Refusal::Invalid(_)) => Reason::PAYLOAD_FORMAT,
         Error::Refused(_) => Reason::IMPLEMENTATION,
-        Error::Busy | Error::DiskFull => Reason::QUOTA,
+        Error::Busy | Error::DiskFull | Error::DiskFloor { .. } => Reason::QUOTA,
         Error::Store(_) | Error::Closed => Reason::UNSPECIFIED,
     };
     Verdict::Refused { reason, words: Some(error.to_string()) }
@@ -224,6 +224,15 @@ mod tests {
         inbound.answered().await;
         assert_eq!((inbound.answers().len(), inbound.bytes), (4, 0));
         assert!(inbound.has_room(1), "one message at least, whatever its size");
+    }
+
+    #[test]
+    fn a_disk_without_room_is_a_quota_exceeded() {
+        for error in [Error::DiskFull, Error::DiskFloor { free: 1, floor: 2 }] {
+            let Verdict::Refused { reason, words } = refusal(error) else { panic!("refused") };
+            assert_eq!(reason.0, 0x97);
+            assert!(words.is_some_and(|words| words.contains("disk")));
+        }
     }
 
     #[test]

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::domain::Offset;
+use crate::domain::gap::missing;
 use crate::domain::record::Entry;
-use crate::store::{self, Reader};
+use crate::store::{self, Reader, Stretch};
 use crate::telemetry::Metrics;
 
 use super::encode;
@@ -43,7 +44,7 @@ const READY_MAX: usize = OUTPUT_MAX;
 type Reading = Pin<Box<dyn Future<Output = Batch> + Send>>;
 
 /// What a read of the log gave.
-pub(super) type Batch = Result<Vec<Arc<Entry>>, store::Error>;
+pub(super) type Batch = Result<Stretch, store::Error>;
 
 /// What one connection is about to send.
 pub(super) struct Outbound {
@@ -140,19 +141,24 @@ impl Outbound {
         let (reader, cursor, count) = (&self.reader, self.cursor, self.batch);
         let reading = self.reading.get_or_insert_with(|| {
             let reader = reader.clone();
-            Box::pin(async move { reader.read(cursor, count).await })
+            Box::pin(async move { reader.read_on(cursor, count).await })
         });
         let batch = reading.await;
         self.reading = None;
         batch
     }
 
-    /// Takes over what was read. Tells how many records retention had removed before they could be
-    /// read.
-    pub(super) fn resume(&mut self, batch: Vec<Arc<Entry>>, filters: &Subscriptions) -> u64 {
-        let read = batch.len();
-        let gap = batch.first().map_or(0, |first| first.offset.saturating_sub(self.cursor));
-        let used = self.keep(batch, filters);
+    /// Takes over what was read. Tells of how many offsets the log no longer has the records.
+    pub(super) fn resume(&mut self, stretch: Stretch, filters: &Subscriptions) -> u64 {
+        let Stretch { entries, to } = stretch;
+        let read = entries.len();
+        let gaps = missing(self.cursor, &entries, to);
+        let used = self.keep(entries, filters);
+        if used == read {
+            self.cursor = self.cursor.max(to);
+        }
+        let before = gaps.iter().filter(|missing| missing.to <= self.cursor);
+        let gap = before.map(|missing| missing.count()).sum();
         let at_the_tail = used == read && read < self.batch;
         self.batch = if used < read { used } else { (2 * self.batch).min(BATCH) };
         let Source::Log { until } = self.source else { return gap };
@@ -239,6 +245,9 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
+    use crate::domain::record::{Progress, Record};
+    use crate::domain::samples::at;
 
     #[test]
     fn a_window_hands_out_each_identifier_once_and_no_more_than_its_size() {
@@ -250,5 +259,31 @@ mod tests {
         window.close(1);
         window.last = u16::MAX - 1;
         assert_eq!(window.open(), Some(1), "65535 is still open");
+    }
+
+    #[tokio::test]
+    async fn offsets_that_the_log_no_longer_has_are_counted_wherever_they_were() {
+        let dir = tempfile::tempdir().expect("directory");
+        let sources = config::Sources { data_dir: Some(dir.path().into()), ..Default::default() };
+        let config = config::load(&sources).expect("reference").config;
+        let metrics = Arc::new(Metrics::default());
+        let reader = store::open(&config, metrics.clone()).expect("opens").0.reader;
+        let router = Arc::new(Router::new(reader.clone(), metrics));
+        let mailbox = Arc::new(Mailbox::new(String::new(), 2));
+        let filters = Subscriptions::new(router.clone(), mailbox.clone(), 1);
+        let mut outbound = Outbound::new(mailbox, router, reader, 1);
+        (outbound.cursor, outbound.source) = (3, Source::Log { until: Some(40) });
+        let entry = |offset| {
+            let record = Record::Progress(Progress::default());
+            Arc::new(Entry { offset, at: at(0), record })
+        };
+        let mut resume = |offsets: &[Offset], to| {
+            let entries = offsets.iter().copied().map(entry).collect();
+            let gap = outbound.resume(Stretch { entries, to }, &filters);
+            (gap, outbound.cursor)
+        };
+        assert_eq!(resume(&[5, 6, 9], 10), (4, 10));
+        assert_eq!(resume(&[10, 11], 12), (0, 12));
+        assert_eq!(resume(&[], 40), (28, 40));
     }
 }

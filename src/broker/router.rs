@@ -9,10 +9,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::domain::Offset;
 use crate::domain::event::Event;
+use crate::domain::gap::{Missing, missing};
 use crate::domain::record::Entry;
 use crate::domain::topic::TopicFilter;
 use crate::domain::trie::Trie;
-use crate::store::{self, Reader};
+use crate::store::{self, Reader, Stretch};
+use crate::telemetry::Metrics;
 
 use super::mailbox::Mailbox;
 
@@ -23,6 +25,7 @@ const BATCH: usize = 128;
 #[derive(Debug)]
 pub(super) struct Router {
     reader: Reader,
+    metrics: Arc<Metrics>,
     /// Guards the filters: written by SUBSCRIBE and UNSUBSCRIBE, read once per event.
     trie: RwLock<Trie<Filing>>,
     position: AtomicU64,
@@ -60,9 +63,9 @@ impl Terms {
 }
 
 impl Router {
-    pub(super) fn new(reader: Reader) -> Self {
+    pub(super) fn new(reader: Reader, metrics: Arc<Metrics>) -> Self {
         let position = AtomicU64::new(reader.next_offset());
-        Self { reader, trie: RwLock::default(), position }
+        Self { reader, metrics, trie: RwLock::default(), position }
     }
 
     /// Files a connection under a filter; terms it had there (`held`) are replaced, but what it had
@@ -111,12 +114,13 @@ impl Router {
         let mut cursor = self.position();
         let mut touched = Vec::new();
         loop {
-            let batch = self.reader.read(cursor, BATCH).await?;
-            let Some(last) = batch.last() else {
+            let Stretch { entries: batch, to } = self.reader.read_on(cursor, BATCH).await?;
+            if to == cursor {
                 self.reader.changed(cursor).await;
                 continue;
-            };
-            cursor = last.offset + 1;
+            }
+            self.tell_missing(&missing(cursor, &batch, to));
+            cursor = to;
             // Told before the first push: see `outbound` for what hangs on this order.
             self.position.store(cursor, Ordering::Release);
             for entry in &batch {
@@ -126,6 +130,14 @@ impl Router {
             touched.drain(..).for_each(|mailbox: Arc<Mailbox>| mailbox.wake());
             tokio::task::yield_now().await;
         }
+    }
+
+    /// What the log no longer has reaches nobody: it is told, not skipped in silence.
+    fn tell_missing(&self, gaps: &[Missing]) {
+        for Missing { from, to } in gaps {
+            tracing::warn!(from, to, "the log no longer has what was to be sent to MQTT clients");
+        }
+        self.metrics.broker_gap_offsets.inc_by(gaps.iter().map(|gap| gap.count()).sum());
     }
 
     fn fan_out(&self, entry: &Arc<Entry>, touched: &mut Vec<Arc<Mailbox>>) {

@@ -287,8 +287,8 @@ impl Session {
         })?;
         let gap = self.outbound.resume(batch, &self.subscriptions);
         if gap > 0 {
-            self.house.deps.metrics.broker_messages_dropped.inc_by(gap);
-            tracing::warn!(client = %self.client.id, records = gap, "retention overtook a client");
+            self.house.deps.metrics.broker_gap_offsets.inc_by(gap);
+            tracing::warn!(client = %self.client.id, offsets = gap, "the log overtook a client");
         }
         Ok(())
     }

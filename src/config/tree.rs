@@ -79,7 +79,7 @@ section!(/// `[tables]`
 section!(/// `[events]`
     Events { size_max: Size, batch_max: usize, dedup_window: usize });
 section!(/// `[subscriptions]`
-    Subscriptions { count_max: usize, ended_keep: Span });
+    Subscriptions { count_max: usize, ended_keep: Span, hold_max: Size });
 section!(/// `[lease]`
     Lease { min: Span, max: Span, default: Span });
 section!(/// `[delivery]`

@@ -2,6 +2,7 @@
 
 use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
+use super::gap::{Gap, Missing};
 use super::lease::Bounds;
 use super::record::{Progress, Record, Token};
 use super::subscription::{End, Sink, Subscription, Wish};
@@ -40,6 +41,17 @@ pub enum Command {
         /// The target that is gone.
         sink: Sink,
     },
+    /// Note what subscriptions passed over since the log no longer has it.
+    Gap(Vec<Overtaken>),
+}
+
+/// A subscription that came to offsets which are no longer in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overtaken {
+    /// Its number.
+    pub subscription: u32,
+    /// What it was not given.
+    pub missing: Missing,
 }
 
 /// Creation or replacement of a subscription.
@@ -187,6 +199,8 @@ pub trait View {
     fn subscription(&self, id: &str) -> Result<Option<Subscription>, Refusal>;
     /// A subscription by number.
     fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal>;
+    /// What a subscription passed over so far.
+    fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal>;
     /// How many subscriptions there are.
     fn subscription_count(&self) -> usize;
     /// A bounded number of the subscriptions that a token owns and that are not ended.

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::command::{
-    Actor, Change, Command, Decision, Expect, Put, Refusal, Reply, Rules, Settlement, View,
+    Actor, Change, Command, Decision, Expect, Overtaken, Put, Refusal, Reply, Rules, Settlement,
+    View,
 };
 use super::event::{Data, Event, Form, Origin};
+use super::gap::Missing;
 use super::lease::{Asked, Lease};
 use super::record::Record;
 use super::subscription::{End, State, Subscription, Wish};
@@ -40,6 +42,7 @@ pub fn decide(
             }
             Some(_) | None => Ok(quiet(vec![])),
         },
+        Command::Gap(overtaken) => pass_over(view, overtaken, now),
     }
 }
 
@@ -233,6 +236,24 @@ fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Ref
     Ok(quiet(records))
 }
 
+/// What is known already is not told again: a crash between the record and the progress behind it
+/// lets a subscription meet the same range twice.
+fn pass_over(
+    view: &dyn View,
+    overtaken: Vec<Overtaken>,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let mut records = Vec::new();
+    for Overtaken { subscription: number, missing } in overtaken {
+        let held = view.numbered(number)?.filter(|held| !held.state.is_ended());
+        let Some(held) = held else { continue };
+        let Some(missing) = missing.beyond(view.gap(number)?) else { continue };
+        records.push(Record::Gap { subscription: number, missing });
+        records.push(Record::Event(Box::new(gap_notice(&held, missing, now))));
+    }
+    Ok(quiet(records))
+}
+
 fn is_live(view: &dyn View, number: u32) -> Result<bool, Refusal> {
     Ok(view.numbered(number)?.is_some_and(|held| !held.state.is_ended()))
 }
@@ -272,6 +293,19 @@ fn death_notice(letter: &super::delivery::DeadLetter) -> Event {
     });
     let id = format!("{}-{}-dead", letter.subscription, letter.offset);
     hub_event(id, "tidings.delivery.dead", &letter.subscription_id, &data, letter.at)
+}
+
+fn gap_notice(subscription: &Subscription, missing: Missing, now: Timestamp) -> Event {
+    let data = json!({
+        "id": subscription.id,
+        "name": subscription.wish.name,
+        "labels": subscription.wish.labels,
+        "owner": subscription.owner,
+        "from": missing.from,
+        "to": missing.to,
+    });
+    let id = format!("{}-{}-gap", subscription.number, missing.from);
+    hub_event(id, "tidings.subscription.gap", &subscription.id, &data, now)
 }
 
 fn hub_event(

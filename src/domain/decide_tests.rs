@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::command::{Command, Expect, Put, Refusal, Reply, Rules, Settlement};
 use crate::domain::delivery::{DeadLetter, Reason, Retry};
+use crate::domain::gap::Gap;
 use crate::domain::grant::Grants;
 use crate::domain::lease::Bounds;
 use crate::domain::record::Token;
@@ -19,6 +20,7 @@ struct Held {
     subscriptions: HashMap<u32, Subscription>,
     tokens: Vec<String>,
     lost: Vec<String>,
+    gaps: HashMap<u32, Gap>,
     seen: HashMap<(String, String), Offset>,
     next: Offset,
     newest: Timestamp,
@@ -30,6 +32,9 @@ impl View for Held {
     }
     fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal> {
         Ok(self.subscriptions.get(&number).cloned())
+    }
+    fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
+        Ok(self.gaps.get(&number).copied())
     }
     fn subscription_count(&self) -> usize {
         self.subscriptions.len()
@@ -79,6 +84,10 @@ impl Held {
                 Record::TokenRevoked { id } => {
                     self.tokens.retain(|held| held != id);
                     self.lost.push(id.clone());
+                }
+                Record::Gap { subscription, missing } => {
+                    let known = self.gaps.get(subscription).copied();
+                    self.gaps.insert(*subscription, Gap::after(known, *missing, now));
                 }
                 _ => {}
             }
@@ -317,4 +326,25 @@ fn outcomes_of_what_has_ended_are_dropped_and_a_death_is_told_once() {
     assert_eq!(settle(retry(7)).records.len(), 0);
     assert_eq!(notices(&settle(dead(true))), ["tidings.delivery.dead"]);
     assert_eq!(settle(dead(false)).records.len(), 1, "a dead notice of a death is not told");
+}
+
+#[test]
+fn a_gap_is_noted_and_told_once() {
+    let mut state = Held::default();
+    state.put("one", user("a"), Expect::Nothing, 1).expect("created");
+    let mut meet = |subscription, from, to| {
+        let missing = Missing { from, to };
+        let command = Command::Gap(vec![Overtaken { subscription, missing }]);
+        let decision = state.run(command, at(2)).expect("noted");
+        let gaps = decision.records.iter().filter_map(|record| match record {
+            Record::Gap { missing, .. } => Some((missing.from, missing.to)),
+            _ => None,
+        });
+        (gaps.collect::<Vec<_>>(), notices(&decision).len())
+    };
+    assert_eq!(meet(0, 3, 9), (vec![(3, 9)], 1));
+    assert_eq!(meet(0, 3, 9), (vec![], 0), "met again after a crash");
+    assert_eq!(meet(0, 7, 12), (vec![(9, 12)], 1));
+    assert_eq!(meet(5, 3, 9), (vec![], 0), "there is no such subscription");
+    assert_eq!(state.gaps[&0].total, 9);
 }

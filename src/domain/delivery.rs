@@ -83,6 +83,8 @@ pub enum Reason {
     Address,
     /// The event is older than `policy.max_age`.
     Age,
+    /// The event waited for a retry and is no longer in the log.
+    EventGone,
 }
 
 impl Reason {
@@ -93,11 +95,13 @@ impl Reason {
             Self::Permanent => "E-DELIVERY-PERMANENT",
             Self::Address => "E-ADDRESS-REFUSED",
             Self::Age => "E-DELIVERY-TOO-OLD",
+            Self::EventGone => "E-EVENT-GONE",
         }
     }
 
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::Exhausted, Self::Permanent, Self::Address, Self::Age];
+    pub const ALL: [Self; 5] =
+        [Self::Exhausted, Self::Permanent, Self::Address, Self::Age, Self::EventGone];
 }
 
 /// A delivery that waits for its next attempt.

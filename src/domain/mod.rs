@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod draft;
 pub mod event;
 pub mod filter;
+pub mod gap;
 pub mod grant;
 pub mod lease;
 pub mod policy;

@@ -37,6 +37,8 @@ pub struct Policy {
     pub on_exhausted: OnExhausted,
     /// Events older than this are given up.
     pub max_age: Option<Duration>,
+    /// Retention leaves in the log what the subscription still needs, up to so many bytes.
+    pub hold: Option<u64>,
 }
 
 impl Default for Policy {
@@ -59,6 +61,7 @@ impl Default for Policy {
             on_gone: OnGone::End,
             on_exhausted: OnExhausted::DeadLetter,
             max_age: None,
+            hold: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
+use super::gap::Missing;
 use super::grant::Grants;
 use super::subscription::Subscription;
 use super::{Offset, Timestamp};
@@ -41,6 +42,13 @@ pub enum Record {
     DeadLetter(DeadLetter),
     /// How far delivery has come.
     Progress(Progress),
+    /// A subscription came to offsets that the log no longer has, and passed over them.
+    Gap {
+        /// The subscription's number.
+        subscription: u32,
+        /// What it was not given.
+        missing: Missing,
+    },
 }
 
 /// How far delivery has come. Written in batches, not per delivery.
@@ -92,7 +100,8 @@ impl Entry {
             | Record::Retry(_)
             | Record::Settled { .. }
             | Record::DeadLetter(_)
-            | Record::Progress(_) => None,
+            | Record::Progress(_)
+            | Record::Gap { .. } => None,
         }
     }
 

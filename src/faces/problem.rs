@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::codes::{self, Code};
 use crate::domain::Invalid;
 use crate::domain::command::Refusal;
+use crate::domain::quantity::print_size;
 use crate::domain::subscription::End;
 use crate::{flow, store};
 
@@ -48,6 +49,15 @@ impl Problem {
             flow::Error::DiskFull => {
                 Self::new(codes::STORE_FULL, "nothing was stored; make room and repeat")
             }
+            flow::Error::DiskFloor { free, floor } => Self::new(
+                codes::STORE_FULL,
+                format!(
+                    "nothing was stored: {} are free, new input needs {} (log.disk_floor); \
+                     delivery goes on",
+                    print_size(free),
+                    print_size(floor)
+                ),
+            ),
             flow::Error::Store(problem) => store_failed(&problem),
             flow::Error::Closed => Self::new(codes::HUB_STOPPING, "nothing was stored; repeat"),
         }
@@ -160,6 +170,7 @@ mod tests {
         let refused = |refusal| flow::Error::Refused(refusal);
         check(flow::Error::Busy, "E-STORE-BUSY", 503);
         check(flow::Error::DiskFull, "E-STORE-FULL", 507);
+        check(flow::Error::DiskFloor { free: 1, floor: 2 }, "E-STORE-FULL", 507);
         check(flow::Error::Store("x".to_owned()), "E-STORE-FAILED", 503);
         check(refused(Refusal::NoSubscription("a".to_owned())), "E-SUBSCRIPTION-UNKNOWN", 404);
         check(refused(Refusal::Taken("a".to_owned())), "E-SUBSCRIPTION-TAKEN", 409);
@@ -168,6 +179,15 @@ mod tests {
         check(refused(Refusal::Ended(End::Gone)), "E-SUBSCRIPTION-ENDED", 410);
         check(refused(Refusal::Full(1)), "E-SUBSCRIPTIONS-FULL", 429);
         check(refused(Refusal::Invalid(Invalid::new("/id", "no"))), "E-EVENT-INVALID", 400);
+    }
+
+    #[test]
+    fn a_refusal_for_want_of_room_names_the_room_and_the_key() {
+        let error = store::Error::Floor { free: 48 << 20, floor: 64 << 20 };
+        let problem = Problem::of(error.into(), codes::EVENT_INVALID);
+        let detail = "nothing was stored: 48MiB are free, new input needs 64MiB (log.disk_floor); \
+                      delivery goes on";
+        assert_eq!(problem.body()["detail"], detail);
     }
 
     #[test]

@@ -5,11 +5,11 @@
 //! `Last-Event-ID: n` goes on at `n + 1`. The first block only primes `id` and `retry`; on an empty
 //! log that id is `-1`.
 //!
-//! `event: gap` with `{"from","to"}` says that reading goes on at `to` instead of `from`: events in
-//! between were removed, or, where `from` is greater, the log was reset and begins anew.
+//! `event: gap` with `{"from","to"}` says that reading goes on at `to` instead of `from`: what was
+//! in between is no longer in the log, or, where `from` is greater, the log was reset and begins
+//! anew.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -32,9 +32,9 @@ use super::router::Hub;
 use super::select::{Position, Selection};
 use super::sessions::Key;
 use crate::clock;
-use crate::domain::record::Entry;
 use crate::domain::{Invalid, Offset, cloudevents};
 use crate::flow::Caller;
+use crate::store::Stretch;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -118,11 +118,18 @@ struct Cursor {
     selection: Selection,
     /// The session of the page that let the client in, if it was one.
     session: Option<Key>,
+    place: Place,
+    heartbeat: Interval,
+    _open: Open,
+}
+
+/// How far a client is.
+#[derive(Debug)]
+struct Place {
+    /// The record that is looked at next.
     next: Offset,
     /// The cursor that the newest `id` told the client.
     told: Offset,
-    heartbeat: Interval,
-    _open: Open,
 }
 
 /// Counts a stream as open until it is dropped.
@@ -141,7 +148,7 @@ impl Drop for Open {
 enum Woken {
     Stopping,
     Idle,
-    Read(Result<Vec<Arc<Entry>>, Problem>),
+    Read(Result<Stretch, Problem>),
 }
 
 impl Cursor {
@@ -159,7 +166,8 @@ impl Cursor {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
         let _open = Open(gauge, permit);
-        Self { hub, selection, session, next, told: next, heartbeat, _open }
+        let place = Place { next, told: next };
+        Self { hub, selection, session, place, heartbeat, _open }
     }
 
     /// The next bytes for the client; `None` ends the stream.
@@ -168,15 +176,11 @@ impl Cursor {
             if !self.is_welcome() {
                 return None;
             }
-            let oldest = self.hub.reader.oldest_offset();
-            if self.next < oldest {
-                return Some(self.skip_to(oldest));
-            }
             match self.wake().await {
                 Woken::Stopping | Woken::Read(Err(_)) => return None,
-                Woken::Idle => return Some(self.beat()),
-                Woken::Read(Ok(entries)) => {
-                    let frames = self.print(&entries);
+                Woken::Idle => return Some(self.place.beat()),
+                Woken::Read(Ok(stretch)) => {
+                    let frames = self.place.print(&stretch, &self.selection);
                     if !frames.is_empty() {
                         self.heartbeat.reset();
                         return Some(Bytes::from(frames));
@@ -195,26 +199,30 @@ impl Cursor {
 
     /// Every arm only waits or reads: dropping one half-way loses nothing, the cursor stands.
     async fn wake(&mut self) -> Woken {
-        let (reader, next) = (&self.hub.reader, self.next);
+        let (reader, next) = (&self.hub.reader, self.place.next);
         let read = async {
-            let entries = reader.read(next, BATCH_MAX).await?;
-            if entries.is_empty() {
+            let stretch = reader.read_on(next, BATCH_MAX).await?;
+            if stretch.to == next {
                 reader.changed(next).await;
             }
-            Ok(entries)
+            Ok(stretch)
         };
         tokio::select! {
             biased;
             () = self.hub.stop.wait() => Woken::Stopping,
             _ = self.heartbeat.tick() => Woken::Idle,
-            entries = read => Woken::Read(entries),
+            stretch = read => Woken::Read(stretch),
         }
     }
+}
 
-    fn print(&mut self, entries: &[Arc<Entry>]) -> Vec<u8> {
+impl Place {
+    /// The frames of a stretch, and of the gaps in it: in front, in the middle, or up to its end.
+    fn print(&mut self, stretch: &Stretch, selection: &Selection) -> Vec<u8> {
         let mut out = Vec::new();
-        for entry in entries {
-            if let Some(event) = entry.event().filter(|event| self.selection.passes(event)) {
+        for entry in &stretch.entries {
+            self.pass_over(entry.offset, &mut out);
+            if let Some(event) = entry.event().filter(|event| selection.passes(event)) {
                 out.extend_from_slice(format!("id: {}\ndata: ", entry.offset).as_bytes());
                 out.extend_from_slice(&cloudevents::print_line(event));
                 out.extend_from_slice(b"\n\n");
@@ -222,10 +230,19 @@ impl Cursor {
             }
             self.next = entry.offset + 1;
             if out.len() >= CHUNK_BYTES {
-                break;
+                return out;
             }
         }
+        self.pass_over(stretch.to, &mut out);
         out
+    }
+
+    /// The log has nothing up to an offset: `from` is the first one missed, `to` the one read next.
+    fn pass_over(&mut self, to: Offset, out: &mut Vec<u8>) {
+        if self.next < to {
+            out.extend_from_slice(gap_block(self.next, to).as_bytes());
+            (self.next, self.told) = (to, to);
+        }
     }
 
     /// A comment, and how far the log was seen if that changed: events that the filter kept back
@@ -236,13 +253,6 @@ impl Cursor {
         }
         self.told = self.next;
         Bytes::from(format!(":\n{}", id_block(self.next)))
-    }
-
-    /// Retention overtook the cursor: `from` is the first offset missed, `to` the one read next.
-    fn skip_to(&mut self, oldest: Offset) -> Bytes {
-        let from = std::mem::replace(&mut self.next, oldest);
-        self.told = oldest;
-        Bytes::from(gap_block(from, oldest))
     }
 }
 
@@ -313,7 +323,42 @@ fn retry_block(wait: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::domain::grant::Grants;
+    use crate::domain::record::{Entry, Record};
+    use crate::domain::samples::at;
+
+    #[test]
+    fn a_gap_is_told_before_between_and_after_what_was_read() {
+        let event = |offset: Offset| {
+            let text =
+                format!(r#"{{"specversion":"1.0","id":"{offset}","source":"s","type":"t"}}"#);
+            let event = cloudevents::parse(text.as_bytes()).expect("valid");
+            Arc::new(Entry { offset, at: at(0), record: Record::Event(Box::new(event)) })
+        };
+        let caller = Caller { owner: None, grants: Grants::all().into() };
+        let query = Query::parse(None, &Selection::KEYS).expect("valid");
+        let selection = Selection::parse(caller, &query).expect("valid");
+        let mut place = Place { next: 2, told: 2 };
+        let stretch = Stretch { entries: [5, 6, 8].map(event).to_vec(), to: 12 };
+        let text = String::from_utf8(place.print(&stretch, &selection)).expect("text");
+        let blocks = text.split_terminator("\n\n").map(|block| match block.split_once("data: ") {
+            Some(("event: gap\n", data)) => data.to_owned(),
+            _ => block.lines().next().unwrap_or_default().to_owned(),
+        });
+        let expected = [
+            "{\"from\":2,\"to\":5}\nid: 4",
+            "id: 5",
+            "id: 6",
+            "{\"from\":7,\"to\":8}\nid: 7",
+            "id: 8",
+            "{\"from\":9,\"to\":12}\nid: 11",
+        ];
+        assert_eq!(blocks.collect::<Vec<_>>(), expected);
+        assert_eq!((place.next, place.told), (12, 12));
+    }
 
     #[test]
     fn a_last_event_id_goes_on_where_it_ended() {

@@ -45,6 +45,8 @@ pub(super) struct Report {
 pub(super) enum Unsent {
     /// The event is older than `policy.max_age`.
     TooOld,
+    /// The event is no longer in the log.
+    Gone,
     /// The log cannot be read now.
     Unreadable(String),
 }
@@ -58,7 +60,7 @@ pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
         Some(entry) => entry.clone(),
         None => match read(&reader, offset).await {
             Ok(entry) => entry,
-            Err(why) => return report(None, Err(Unsent::Unreadable(why))),
+            Err(why) => return report(None, Err(why)),
         },
     };
     if is_too_old(&task.subscription.wish.policy, entry.at, at) {
@@ -69,10 +71,14 @@ pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
     report(Some(entry), Ok(attempt))
 }
 
-async fn read(reader: &Reader, offset: Offset) -> Result<Arc<Entry>, String> {
-    let entries = reader.read(offset, 1).await.map_err(|error| error.to_string())?;
-    let entry = entries.into_iter().find(|entry| entry.offset == offset);
-    entry.ok_or_else(|| "it is no longer in the log".to_owned())
+async fn read(reader: &Reader, offset: Offset) -> Result<Arc<Entry>, Unsent> {
+    let read = reader.read_on(offset, 1).await;
+    let stretch = read.map_err(|error| Unsent::Unreadable(error.to_string()))?;
+    let entry = stretch.entries.into_iter().find(|entry| entry.offset == offset);
+    entry.ok_or_else(|| match stretch.to > offset {
+        true => Unsent::Gone,
+        false => Unsent::Unreadable("it lies beyond the end of the log".to_owned()),
+    })
 }
 
 async fn send(task: &Task, event: Option<&Event>, client: &Client, at: Timestamp) -> Outcome {

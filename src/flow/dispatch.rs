@@ -8,25 +8,24 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Error;
-use super::attempt::{self, Report, Unsent};
+use super::attempt::{self, Report};
 use super::gate::Gate;
-use super::lane::{Finished, Limits, key_of};
+use super::lane::{Limits, key_of};
 use super::lanes::Lanes;
 use super::live::{BATCH, READ_PAUSE, next_batch};
 use super::roster::Roster;
 use super::settle::{Settler, Written};
 use crate::clock;
 use crate::config;
-use crate::domain::command::Settlement;
-use crate::domain::delivery::{Attempt, DeadLetter, Reason, Retry, Verdict, classify};
+use crate::domain::Offset;
+use crate::domain::command::Overtaken;
+use crate::domain::delivery::Retry;
 use crate::domain::lease::after;
-use crate::domain::policy::{OnExhausted, Ordering};
-use crate::domain::record::Entry;
-use crate::domain::subscription::Subscription;
-use crate::domain::{Offset, Timestamp};
+use crate::domain::policy::Ordering;
+use crate::domain::record::Record;
 use crate::net::dial::Client;
 use crate::stop::Stop;
-use crate::store::{Reader, Submit};
+use crate::store::{Reader, Stretch, Submit};
 use crate::telemetry::Metrics;
 
 /// Lanes that read the log at the same time.
@@ -35,39 +34,23 @@ const READS_MAX: usize = 4;
 /// Longest sleep, so that a jump of the wall clock is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
-/// Pause before an event that cannot be read is tried again.
-const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
-
 /// Pause between writes while draining, so that a full disk does not spin a core.
 const DRAIN_PAUSE: Duration = Duration::from_millis(2);
 
 /// One subscription has at most one part in so many of the requests under way.
 const LANE_SHARE: usize = 4;
 
-/// `type` of the event that tells of a dead letter: its own death is not told.
-const DEATH_NOTICE: &str = "tidings.delivery.dead";
-
-/// An attempt that was carried out.
-struct Answered<'a> {
-    offset: Offset,
-    entry: Option<&'a Entry>,
-    finished: Finished,
-    attempt: Attempt,
-    /// The subscription still has the target that answered.
-    same_target: bool,
-}
-
 /// What a lane read from the log.
-type Read = (u32, Offset, Result<Vec<Arc<Entry>>, crate::store::Error>);
+type Read = (u32, Offset, Result<Stretch, crate::store::Error>);
 
 /// The dispatcher.
 #[derive(Debug)]
 pub struct Dispatch {
     reader: Reader,
     client: Client,
-    metrics: Arc<Metrics>,
-    roster: Roster,
-    settler: Settler,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) roster: Roster,
+    pub(super) settler: Settler,
     as_of: Offset,
     attempts: JoinSet<Report>,
     reads: JoinSet<Read>,
@@ -97,7 +80,8 @@ impl Dispatch {
         let mut roster = Roster::new(resume.matched, limits, gate, lanes.clone());
         for subscription in resume.subscriptions {
             let cursor = resume.cursors.get(&subscription.number).copied();
-            roster.restore(subscription, cursor);
+            let gap = resume.gaps.get(&subscription.number).copied();
+            roster.restore(subscription, cursor, gap);
         }
         for retry in resume.retries {
             restore_retry(&mut roster, &reader, retry).await?;
@@ -130,8 +114,8 @@ impl Dispatch {
             // answers stay where they are until they are taken.
             tokio::select! {
                 () = stop.wait() => break,
-                entries = &mut batch => {
-                    self.follow(&entries);
+                stretch = &mut batch => {
+                    self.follow(&stretch);
                     batch = Box::pin(next_batch(self.reader.clone(), self.roster.matched));
                 }
                 Some(report) = self.attempts.join_next() => self.note_report(report),
@@ -155,7 +139,7 @@ impl Dispatch {
         while self.reads.len() < READS_MAX {
             let Some((number, from)) = self.roster.next_read(now) else { break };
             let reader = self.reader.clone();
-            self.reads.spawn(async move { (number, from, reader.read(from, BATCH).await) });
+            self.reads.spawn(async move { (number, from, reader.read_on(from, BATCH).await) });
         }
         self.settler.start();
     }
@@ -166,11 +150,27 @@ impl Dispatch {
         until.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
     }
 
-    fn follow(&mut self, batch: &[Arc<Entry>]) {
-        for entry in batch {
+    fn follow(&mut self, stretch: &Stretch) {
+        self.roster.oldest = self.reader.oldest_offset();
+        for entry in &stretch.entries {
             self.roster.see(entry, self.as_of);
+            if let (Record::Gap { missing, .. }, true) = (&entry.record, entry.offset >= self.as_of)
+            {
+                self.metrics.flow_gap_offsets.inc_by(missing.count());
+            }
         }
+        self.roster.pass_over(stretch.to);
+        self.tell_overtaken();
         self.show();
+    }
+
+    /// Has written down what subscriptions passed over: before any progress beyond it.
+    fn tell_overtaken(&mut self) {
+        let overtaken = self.roster.take_overtaken();
+        let Some(Overtaken { subscription, missing }) = overtaken.first() else { return };
+        let (from, to, others) = (missing.from, missing.to, overtaken.len() - 1);
+        tracing::warn!(subscription, from, to, others, "the log no longer has what was to be read");
+        overtaken.into_iter().for_each(|overtaken| self.settler.gap(overtaken));
     }
 
     fn note_report(&mut self, report: Result<Report, tokio::task::JoinError>) {
@@ -184,7 +184,10 @@ impl Dispatch {
 
     fn note_read(&mut self, read: Result<Read, tokio::task::JoinError>) {
         match read {
-            Ok((number, from, Ok(entries))) => self.roster.take_read(number, from, &entries),
+            Ok((number, from, Ok(stretch))) => {
+                self.roster.take_read(number, from, &stretch);
+                self.tell_overtaken();
+            }
             Ok((number, from, Err(error))) => {
                 tracing::error!(%error, subscription = number, "the log cannot be read");
                 self.roster.read_failed(number, from, after(clock::now(), READ_PAUSE));
@@ -218,124 +221,6 @@ impl Dispatch {
         self.metrics.flow_retries.set(i64::try_from(retries).unwrap_or(i64::MAX));
     }
 
-    /// Takes an attempt back.
-    fn note_attempt(&mut self, report: Report) {
-        let Report { sent, offset, entry, result } = report;
-        let number = sent.number;
-        let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
-        let subscription = lane.subscription.clone();
-        let Some(finished) = lane.finish(offset) else { return };
-        let entry = entry.as_deref();
-        match result {
-            Ok(attempt) => {
-                let same_target = sent.wish.sink == subscription.wish.sink;
-                let report = Answered { offset, entry, finished, attempt, same_target };
-                self.settle(&subscription, report);
-            }
-            Err(Unsent::TooOld) => {
-                self.give_up(&subscription, offset, entry, Reason::Age, finished);
-            }
-            Err(Unsent::Unreadable(why)) => {
-                tracing::error!(subscription = %subscription.id, offset, why, "an event waits");
-                let due = after(clock::now(), UNREADABLE_PAUSE);
-                self.retry_at(&subscription, offset, due, finished);
-            }
-        }
-        self.roster.touch(number);
-    }
-
-    /// Decides what follows an attempt, and carries it out.
-    fn settle(&mut self, subscription: &Subscription, report: Answered<'_>) {
-        let Answered { offset, entry, mut finished, attempt, same_target } = report;
-        let (number, now) = (subscription.number, clock::now());
-        self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
-        finished.attempts.push(attempt.clone());
-        let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
-        let stored = entry.map_or(now, |entry| entry.at);
-        let (policy, tries) = (&subscription.wish.policy, finished.attempts.len());
-        let verdict = classify(&attempt.outcome, policy, tries, stored, now, clock::dice());
-        match verdict {
-            Verdict::Done => lane.stats.count_delivered(),
-            _ => lane.stats.count_failed(attempt.outcome.to_string()),
-        }
-        if same_target && let Some(time) = attempt.outcome.asked_pause(now) {
-            lane.hold_until(time);
-        }
-        match verdict {
-            Verdict::Done => {
-                self.metrics.count_delivery("done");
-                if finished.retried {
-                    self.settler.push(Settlement::Done { subscription: number, offset });
-                }
-            }
-            Verdict::RetryAt(due) => {
-                self.metrics.count_delivery("retry");
-                self.retry_at(subscription, offset, due, finished);
-            }
-            Verdict::FailEvent(reason) => {
-                self.give_up(subscription, offset, entry, reason, finished);
-            }
-            // The event waits until the end is written: should the subscription have got another
-            // target by then, it goes there.
-            Verdict::End => {
-                self.metrics.count_delivery("ended");
-                if same_target {
-                    lane.ending = true;
-                }
-                self.retry_at(subscription, offset, now, finished);
-                if same_target {
-                    self.settler.end(number, subscription.wish.sink.clone());
-                }
-            }
-        }
-    }
-
-    fn retry_at(
-        &mut self,
-        subscription: &Subscription,
-        offset: Offset,
-        due: Timestamp,
-        finished: Finished,
-    ) {
-        let Finished { attempts, key, .. } = finished;
-        let number = subscription.number;
-        let retry = Retry { subscription: number, offset, due, attempts };
-        if let Some(lane) = self.roster.lanes.get_mut(&number) {
-            lane.wait(&retry, key);
-        }
-        self.settler.push(Settlement::Retry(retry));
-        self.roster.wake_at(due, number, offset);
-    }
-
-    fn give_up(
-        &mut self,
-        subscription: &Subscription,
-        offset: Offset,
-        entry: Option<&Entry>,
-        reason: Reason,
-        finished: Finished,
-    ) {
-        let Finished { attempts, retried, .. } = finished;
-        if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
-            self.metrics.count_delivery("dropped");
-            if retried {
-                self.settler.push(Settlement::Done { subscription: subscription.number, offset });
-            }
-            return;
-        }
-        self.metrics.count_delivery("dead");
-        let letter = DeadLetter {
-            subscription: subscription.number,
-            subscription_id: subscription.id.clone(),
-            offset,
-            at: clock::now(),
-            reason,
-            attempts,
-        };
-        let announce = entry.and_then(Entry::event).is_none_or(|event| event.kind != DEATH_NOTICE);
-        self.settler.push(Settlement::Dead { letter, announce });
-    }
-
     /// Lets requests under way end, then writes down what came of them and how far delivery is.
     async fn drain(mut self, limit: Duration) {
         let deadline = Instant::now() + limit;
@@ -348,6 +233,7 @@ impl Dispatch {
         self.attempts.abort_all();
         let written = async {
             self.write_out().await;
+            self.roster.note_all();
             self.checkpoint();
             self.write_out().await;
         };
@@ -376,7 +262,8 @@ async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Re
         Ordering::Key => reader.read(retry.offset, 1).await?,
         Ordering::None | Ordering::Strict => Vec::new(),
     };
-    let key = key_of(ordering, entries.first().and_then(|entry| entry.event()));
+    let own = entries.first().filter(|entry| entry.offset == retry.offset);
+    let key = key_of(ordering, own.and_then(|entry| entry.event()));
     roster.wake_at(retry.due, number, retry.offset);
     if let Some(lane) = roster.lanes.get_mut(&number) {
         lane.wait(&retry, key);

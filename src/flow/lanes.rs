@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::domain::Offset;
+use crate::domain::gap::Gap;
 
 /// The lanes' view. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,8 @@ pub struct LaneStatus {
     pub lagging: bool,
     /// What the last failed attempt said.
     pub last_error: Option<String>,
+    /// What it was not given since the log no longer had it.
+    pub gap: Option<Gap>,
 }
 
 /// What a lane shows.
@@ -50,6 +53,8 @@ pub(super) struct Stats {
     lagging: AtomicBool,
     /// Guards memory only.
     last_error: Mutex<Option<String>>,
+    /// Guards memory only.
+    gap: Mutex<Option<Gap>>,
 }
 
 impl Lanes {
@@ -69,6 +74,7 @@ impl Lanes {
             failed: stats.failed.load(Ordering::Relaxed),
             lagging,
             last_error: stats.last_error.lock().expect("no panic while it is held").clone(),
+            gap: stats.gap(),
         })
     }
 
@@ -99,6 +105,14 @@ impl Stats {
         self.queued.store(queued, Ordering::Relaxed);
         self.retrying.store(retrying, Ordering::Relaxed);
         self.lagging.store(lagging, Ordering::Relaxed);
+    }
+
+    pub(super) fn gap(&self) -> Option<Gap> {
+        *self.gap.lock().expect("no panic while it is held")
+    }
+
+    pub(super) fn set_gap(&self, gap: Option<Gap>) {
+        *self.gap.lock().expect("no panic while it is held") = gap;
     }
 
     pub(super) fn count_delivered(&self) {

@@ -11,9 +11,11 @@ mod lane;
 mod lanes;
 mod live;
 mod matcher;
+mod progress;
 mod roster;
 mod settle;
 mod sweep;
+mod verdict;
 
 pub use dispatch::Dispatch;
 pub use gate::{Caller, Gate};
@@ -36,6 +38,14 @@ pub enum Error {
     /// The disk is full: try again when there is room.
     #[error("the disk is full")]
     DiskFull,
+    /// The disk is nearly full: new input is refused, delivery goes on.
+    #[error("the disk is nearly full: {free} bytes are free, log.disk_floor is {floor}")]
+    DiskFloor {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes below which new input is refused.
+        floor: u64,
+    },
     /// The store failed.
     #[error("{0}")]
     Store(String),
@@ -48,7 +58,8 @@ impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Busy => Self::Busy,
-            store::Error::Full(_) | store::Error::Floor { .. } => Self::DiskFull,
+            store::Error::Full(_) => Self::DiskFull,
+            store::Error::Floor { free, floor } => Self::DiskFloor { free, floor },
             store::Error::Closed => Self::Closed,
             other => Self::Store(other.to_string()),
         }

@@ -11,9 +11,12 @@ use super::gate::Gate;
 use super::lane::{Lane, Limits, Mode, Next};
 use super::lanes::Lanes;
 use super::matcher::Index;
-use crate::domain::record::{Entry, Progress, Record};
+use crate::domain::command::Overtaken;
+use crate::domain::gap::{Gap, Missing, missing};
+use crate::domain::record::{Entry, Record};
 use crate::domain::subscription::{Start, Subscription};
 use crate::domain::{Offset, Timestamp};
+use crate::store::Stretch;
 
 /// Something that is to happen at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,15 +33,21 @@ pub(super) struct Roster {
     pub(super) lanes: HashMap<u32, Lane>,
     /// Every event before it was matched.
     pub(super) matched: Offset,
+    /// The oldest record in the log: where a reader of everything begins.
+    pub(super) oldest: Offset,
+    /// How far matching was when progress was last handed out.
+    pub(super) told: Offset,
+    /// Lanes that came to records which the log no longer has.
+    overtaken: Vec<Overtaken>,
     index: Index,
     wakes: BTreeSet<(Timestamp, Wake)>,
     ready: VecDeque<u32>,
     hungry: VecDeque<u32>,
-    dirty: HashSet<u32>,
+    pub(super) dirty: HashSet<u32>,
     /// An event was matched since progress was last noted.
-    moved: bool,
+    pub(super) moved: bool,
     /// What the writes of the last progress replaced, until they are known to be on disk.
-    replaced: Vec<(u32, Option<Offset>)>,
+    pub(super) replaced: Vec<(u32, Option<Offset>)>,
     found: Vec<u32>,
     limits: Limits,
     gate: Gate,
@@ -50,6 +59,9 @@ impl Roster {
         Self {
             lanes: HashMap::new(),
             matched,
+            oldest: 0,
+            told: matched,
+            overtaken: Vec::new(),
             index: Index::default(),
             wakes: BTreeSet::new(),
             ready: VecDeque::new(),
@@ -65,7 +77,12 @@ impl Roster {
     }
 
     /// Takes a subscription in as it was when the hub last stopped. `cursor` is the tables' row.
-    pub(super) fn restore(&mut self, subscription: Subscription, cursor: Option<Offset>) {
+    pub(super) fn restore(
+        &mut self,
+        subscription: Subscription,
+        cursor: Option<Offset>,
+        gap: Option<Gap>,
+    ) {
         if subscription.state.is_ended() {
             return;
         }
@@ -78,6 +95,7 @@ impl Roster {
         let position = cursor.unwrap_or(self.matched);
         let mut lane = Lane::new(Arc::new(subscription), position, mode);
         lane.noted = cursor;
+        lane.stats.set_gap(gap);
         self.view.insert(number, lane.stats.clone());
         self.lanes.insert(number, lane);
         self.touch(number);
@@ -85,11 +103,18 @@ impl Roster {
 
     /// Looks at the next entry of the log: matches an event, follows a subscription's changes.
     pub(super) fn see(&mut self, entry: &Arc<Entry>, as_of: Offset) {
+        self.pass_over(entry.offset);
         match &entry.record {
             Record::Event(_) => self.match_event(entry),
             Record::Subscription(held) if entry.offset >= as_of => self.update(held, entry.offset),
             Record::SubscriptionRemoved { number, .. } if entry.offset >= as_of => {
                 self.remove(*number);
+            }
+            Record::Gap { subscription, missing } if entry.offset >= as_of => {
+                if let Some(lane) = self.lanes.get(subscription) {
+                    let known = lane.stats.gap();
+                    lane.stats.set_gap(Some(Gap::after(known, *missing, entry.at)));
+                }
             }
             Record::Subscription(_)
             | Record::SubscriptionRemoved { .. }
@@ -98,32 +123,61 @@ impl Roster {
             | Record::Retry(_)
             | Record::Settled { .. }
             | Record::DeadLetter(_)
-            | Record::Progress(_) => {}
+            | Record::Progress(_)
+            | Record::Gap { .. } => {}
         }
         self.matched = entry.offset + 1;
         self.view.set_matched(self.matched);
     }
 
+    /// The log has nothing up to an offset: lanes that follow the matcher miss what was there.
+    /// Those that read by themselves will come to it.
+    pub(super) fn pass_over(&mut self, to: Offset) {
+        let from = self.matched;
+        if from >= to {
+            return;
+        }
+        self.matched = to;
+        self.moved = true;
+        self.view.set_matched(self.matched);
+        for (number, lane) in &self.lanes {
+            let missing = Missing { from: from.max(lane.position), to };
+            if lane.mode == Mode::Live && missing.from < to {
+                self.overtaken.push(Overtaken { subscription: *number, missing });
+            }
+        }
+    }
+
+    /// Lanes that came to records which the log no longer has, since this was last asked.
+    pub(super) fn take_overtaken(&mut self) -> Vec<Overtaken> {
+        std::mem::take(&mut self.overtaken)
+    }
+
     /// Gives a lane that reads the log by itself what it read from an offset on. If it stands
     /// somewhere else by now (its filter changed), it reads again from there.
-    pub(super) fn take_read(&mut self, number: u32, from: Offset, entries: &[Arc<Entry>]) {
+    pub(super) fn take_read(&mut self, number: u32, from: Offset, read: &Stretch) {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
         if lane.mode != (Mode::Behind { reading: true }) || lane.position != from {
             return;
         }
         lane.mode = Mode::Behind { reading: false };
-        let filter = lane.subscription.clone();
+        let subscription = lane.subscription.clone();
+        let owner = subscription.owner.as_deref();
         // Never past the matcher: what changes the subscription there was not seen yet.
-        let matched = self.matched;
-        for entry in entries.iter().take_while(|entry| entry.offset < matched) {
+        let mut to = read.to.min(self.matched);
+        for entry in read.entries.iter().take_while(|entry| entry.offset < to) {
             let wanted = entry.event().is_some_and(|event| {
-                filter.wish.filter.matches(event)
-                    && self.gate.owner_may_receive(filter.owner.as_deref(), event.topic.as_str())
+                subscription.wish.filter.matches(event)
+                    && self.gate.owner_may_receive(owner, event.topic.as_str())
             });
             if wanted && !lane.take(entry, self.limits) {
+                to = entry.offset;
                 break;
             }
-            lane.position = entry.offset + 1;
+        }
+        lane.position = to.max(from);
+        for missing in missing(from, &read.entries, to) {
+            self.overtaken.push(Overtaken { subscription: number, missing });
         }
         if lane.position >= self.matched {
             lane.mode = Mode::Live;
@@ -229,43 +283,6 @@ impl Roster {
         }
     }
 
-    /// What has changed since progress was last written. `None`: nothing worth a record.
-    pub(super) fn progress(&mut self) -> Option<Progress> {
-        let mut progress = Progress { matched: self.matched, ..Progress::default() };
-        for number in std::mem::take(&mut self.dirty) {
-            let Some(lane) = self.lanes.get_mut(&number) else { continue };
-            let noted = lane.noted;
-            if lane.is_caught_up(self.matched) {
-                if lane.noted.take().is_some() {
-                    progress.caught_up.push(number);
-                    self.replaced.push((number, noted));
-                }
-                continue;
-            }
-            self.dirty.insert(number);
-            let cursor = lane.cursor(self.matched);
-            if lane.noted != Some(cursor) {
-                lane.noted = Some(cursor);
-                progress.lagging.push((number, cursor));
-                self.replaced.push((number, noted));
-            }
-        }
-        let nothing = !self.moved && progress.lagging.is_empty() && progress.caught_up.is_empty();
-        self.moved = false;
-        (!nothing).then_some(progress)
-    }
-
-    /// The progress that was last handed out is on disk, or is not and has to be written again.
-    pub(super) fn progress_written(&mut self, written: bool) {
-        for (number, noted) in self.replaced.drain(..) {
-            if let (false, Some(lane)) = (written, self.lanes.get_mut(&number)) {
-                lane.noted = noted;
-                self.dirty.insert(number);
-            }
-        }
-        self.moved |= !written;
-    }
-
     fn match_event(&mut self, entry: &Arc<Entry>) {
         let Some(event) = entry.event() else { return };
         self.moved = true;
@@ -308,12 +325,13 @@ impl Roster {
                 self.index.insert(number, &held.wish.filter);
                 let (position, mode) = match held.wish.start {
                     Start::Now => (offset + 1, Mode::Live),
-                    Start::Earliest => (0, Mode::Behind { reading: false }),
+                    Start::Earliest => (self.oldest, Mode::Behind { reading: false }),
                     Start::Offset(from) if from > offset => (from, Mode::Live),
                     Start::Offset(from) => (from, Mode::Behind { reading: false }),
                 };
                 let mut lane = Lane::new(Arc::new(held.clone()), position, mode);
-                lane.noted = Some(position);
+                // As the fold has it, which does not know what is the oldest.
+                lane.noted = Some(if held.wish.start == Start::Earliest { 0 } else { position });
                 self.view.insert(number, lane.stats.clone());
                 self.lanes.insert(number, lane);
             }
@@ -329,3 +347,7 @@ impl Roster {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;

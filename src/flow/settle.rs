@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::domain::command::{Command, Settlement};
+use crate::domain::command::{Command, Overtaken, Settlement};
 use crate::domain::record::Progress;
 use crate::domain::subscription::Sink;
 use crate::store::Submit;
@@ -30,6 +30,7 @@ pub(super) struct Settler {
 #[derive(Debug, Clone)]
 enum Write {
     Outcome(Settlement),
+    Gap(Overtaken),
     End { number: u32, sink: Sink },
     Progress(Progress),
 }
@@ -49,7 +50,7 @@ impl std::fmt::Debug for UnderWay {
 /// What came of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
-    /// Outcomes or ends; if they were not taken they are written again.
+    /// Outcomes, gaps or ends; if they were not taken they are written again.
     Outcome,
     /// Progress, and whether it is on disk.
     Progress(bool),
@@ -68,6 +69,11 @@ impl Settler {
     /// Has a subscription ended whose target is gone.
     pub(super) fn end(&mut self, number: u32, sink: Sink) {
         self.waiting.push_back(Write::End { number, sink });
+    }
+
+    /// Takes in what a subscription passed over.
+    pub(super) fn gap(&mut self, overtaken: Overtaken) {
+        self.waiting.push_back(Write::Gap(overtaken));
     }
 
     /// Takes progress in. Only one at a time: see `takes_progress`.
@@ -104,6 +110,7 @@ impl Settler {
             Write::End { number, sink } => Command::EndGone { number: *number, sink: sink.clone() },
             Write::Progress(progress) => Command::Checkpoint(progress.clone()),
             Write::Outcome(outcome) => return self.start_outcomes(outcome.clone()),
+            Write::Gap(overtaken) => return self.start_gaps(*overtaken),
         };
         self.send(command, vec![first]);
     }
@@ -141,6 +148,18 @@ impl Settler {
         }
         let writes = outcomes.iter().cloned().map(Write::Outcome).collect();
         self.send(Command::Settle(outcomes), writes);
+    }
+
+    fn start_gaps(&mut self, first: Overtaken) {
+        let mut all = vec![first];
+        while all.len() < BATCH_MAX
+            && let Some(Write::Gap(overtaken)) = self.waiting.front()
+        {
+            all.push(*overtaken);
+            self.waiting.pop_front();
+        }
+        let writes = all.iter().copied().map(Write::Gap).collect();
+        self.send(Command::Gap(all), writes);
     }
 
     fn send(&mut self, command: Command, writes: Vec<Write>) {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::Error;
 use super::host::Host;
 use crate::domain::command::Command;
+use crate::telemetry::Metrics;
 
 /// Input is taken again once there is this part of the floor more than the floor.
 const MARGIN: u64 = 8;
@@ -16,6 +17,7 @@ const MARGIN: u64 = 8;
 #[derive(Debug)]
 pub(crate) struct Floor {
     host: Arc<dyn Host>,
+    metrics: Arc<Metrics>,
     dir: PathBuf,
     floor: u64,
     free: AtomicU64,
@@ -23,9 +25,14 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    pub(crate) fn new(host: Arc<dyn Host>, dir: PathBuf, floor: u64) -> Self {
-        let free = AtomicU64::new(u64::MAX);
-        let this = Self { host, dir, floor, free, refusing: AtomicBool::new(false) };
+    pub(crate) fn new(
+        host: Arc<dyn Host>,
+        metrics: Arc<Metrics>,
+        dir: PathBuf,
+        floor: u64,
+    ) -> Self {
+        let (free, refusing) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
+        let this = Self { host, metrics, dir, floor, free, refusing };
         let _first_look = this.look();
         this
     }
@@ -39,6 +46,7 @@ impl Floor {
             | Command::RevokeToken(_)
             | Command::Settle(_)
             | Command::Checkpoint(_)
+            | Command::Gap(_)
             | Command::EndGone { .. } => false,
         }
     }
@@ -51,6 +59,7 @@ impl Floor {
         let was = self.refusing.load(Ordering::Relaxed);
         let needed = if was { self.floor + self.floor / MARGIN } else { self.floor };
         let refusing = free < needed;
+        self.metrics.health.set_input_refused(refusing);
         if self.refusing.swap(refusing, Ordering::Relaxed) != refusing {
             match refusing {
                 true => tracing::error!(

@@ -5,6 +5,7 @@ use super::Error;
 use super::codec::to_bytes;
 use super::key::{self, Key, Table};
 use super::staged::Staged;
+use crate::domain::gap::{Gap, Missing};
 use crate::domain::record::{Progress, Record};
 use crate::domain::subscription::{Start, State, Subscription};
 use crate::domain::{Offset, Timestamp};
@@ -47,6 +48,7 @@ pub(crate) fn apply(
             staged.put(Table::DeadLetter, key, to_bytes(record))?;
         }
         Record::Progress(progress) => put_progress(staged, progress)?,
+        Record::Gap { subscription, missing } => put_gap(staged, *subscription, *missing, at)?,
     }
     staged.advance(record, at);
     Ok(())
@@ -79,6 +81,7 @@ fn put_subscription(
     for (table, key) in dues(held) {
         staged.put(table, key, Vec::new())?;
     }
+    put_hold(staged, held)?;
     match held.state.is_ended() {
         true => forget_delivery(staged, held.number),
         false => Ok(()),
@@ -91,6 +94,8 @@ fn remove_subscription(staged: &mut Staged<'_>, number: u32, id: &str) -> Result
     }
     staged.remove(Table::Subscription, Key::of(Table::Subscription).text(id))?;
     staged.remove(Table::Number, Key::of(Table::Number).number(number))?;
+    staged.remove(Table::Hold, Key::of(Table::Hold).number(number))?;
+    staged.remove(Table::Gap, Key::of(Table::Gap).number(number))?;
     forget_delivery(staged, number)
 }
 
@@ -130,6 +135,29 @@ fn dues(held: &Subscription) -> Vec<(Table, Key)> {
     keys
 }
 
+/// An ended subscription needs nothing of the log any more.
+fn put_hold(staged: &mut Staged<'_>, held: &Subscription) -> Result<(), Error> {
+    let key = Key::of(Table::Hold).number(held.number);
+    match held.wish.policy.hold.filter(|_| !held.state.is_ended()) {
+        Some(bytes) => staged.put(Table::Hold, key, key::number_row(bytes)),
+        None => staged.remove(Table::Hold, key),
+    }
+}
+
+fn put_gap(
+    staged: &mut Staged<'_>,
+    number: u32,
+    missing: Missing,
+    at: Timestamp,
+) -> Result<(), Error> {
+    if staged.get(&Key::of(Table::Number).number(number))?.is_none() {
+        return Ok(());
+    }
+    let key = Key::of(Table::Gap).number(number);
+    let known = staged.get(&key)?.and_then(|row| key::read_gap(&row));
+    staged.put(Table::Gap, key, key::gap_row(&Gap::after(known, missing, at)))
+}
+
 fn put_progress(staged: &mut Staged<'_>, progress: &Progress) -> Result<(), Error> {
     for (number, cursor) in &progress.lagging {
         let known = staged.get(&Key::of(Table::Number).number(*number))?.is_some();
@@ -157,6 +185,7 @@ mod tests {
         let mut held = samples::subscription(number, expires);
         held.owner = Some("t".to_owned());
         held.wish.start = Start::Earliest;
+        held.wish.policy.hold = Some(1 << 20);
         held.state = state;
         Record::Subscription(Box::new(held))
     }
@@ -174,6 +203,10 @@ mod tests {
         let progress = |matched, lagging, caught_up| {
             Record::Progress(Progress { matched, lagging, caught_up })
         };
+        let gap = |subscription, from, to| {
+            let missing = Missing { from, to };
+            Record::Gap { subscription, missing }
+        };
         vec![
             subscription(0, State::Active, 60),
             subscription(1, State::Active, 60),
@@ -184,6 +217,10 @@ mod tests {
             progress(4, vec![(0, 3)], vec![1]),
             subscription(0, State::Paused, 120),
             progress(6, vec![(9, 1)], vec![]),
+            gap(0, 1, 3),
+            gap(1, 4, 6),
+            gap(1, 8, 9),
+            gap(9, 1, 2),
             subscription(1, State::Ended(End::Expired, at(60)), 60),
             Record::SubscriptionRemoved { number: 0, id: "s0".to_owned() },
         ]
@@ -210,7 +247,7 @@ mod tests {
     #[test]
     fn the_fold_is_the_same_however_records_are_grouped() {
         let one_by_one = rows_after(1);
-        for groups in 2..12 {
+        for groups in 2..16 {
             assert_eq!(rows_after(groups), one_by_one, "groups of {groups}");
         }
     }
@@ -225,5 +262,16 @@ mod tests {
         let left = |table: Table| rows.iter().any(|(key, _)| key[0] == table.byte());
         assert!(!left(Table::Retry) && !left(Table::Cursor) && !left(Table::Lease));
         assert!(left(Table::Ended), "the ended one can still be looked at");
+        assert!(!left(Table::Hold), "neither the removed nor the ended one holds anything");
+    }
+
+    #[test]
+    fn the_newest_gap_and_the_sum_of_all_are_kept_until_the_subscription_is_removed() {
+        let (rows, _) = rows_after(1);
+        let gaps = rows.iter().filter(|(key, _)| key[0] == Table::Gap.byte());
+        let gaps: Vec<_> = gaps.map(|(key, row)| (key::trailing_number(key), row)).collect();
+        let [(Some(1), row)] = gaps.as_slice() else { panic!("{gaps:?}") };
+        let expected = Gap { newest: Missing { from: 8, to: 9 }, at: at(0), total: 3 };
+        assert_eq!(key::read_gap(row), Some(expected));
     }
 }

@@ -154,8 +154,13 @@ impl Keeper {
             last_at: segment.last_at(),
         };
         let pieces: Vec<Piece> = self.shared.segments.all().iter().map(piece).collect();
-        let pins = self.shared.pins();
-        retention::plan(&pieces, self.keep, self.floor(), &pins, self.now())
+        match self.shared.pins() {
+            Ok(pins) => retention::plan(&pieces, self.keep, self.floor(), &pins, self.now()),
+            Err(error) => {
+                tracing::error!(%error, "nothing of the log goes: nobody knows who needs it");
+                Plan { wanted: 0, allowed: 0 }
+            }
+        }
     }
 
     /// To where the log may go: from the older of the kept snapshots on it is needed.

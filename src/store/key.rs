@@ -1,6 +1,7 @@
 //! Keys of the tables. One tree; the first byte says which table. Integers are big-endian, so that
 //! ranges are time or number order.
 
+use crate::domain::gap::{Gap, Missing};
 use crate::domain::{Offset, Timestamp};
 
 /// A table, by the first byte of its keys.
@@ -25,12 +26,16 @@ pub(crate) enum Table {
     DeadLetter = b'D',
     /// id -> token
     Token = b'T',
+    /// number -> what the subscription passed over
+    Gap = b'G',
+    /// number -> bytes that retention leaves to the subscription
+    Hold = b'H',
     /// name -> number
     Meta = b'M',
 }
 
 /// Tables whose rows are counted and compared when the tables are opened.
-pub(crate) const COUNTED: [Table; 9] = [
+pub(crate) const COUNTED: [Table; 11] = [
     Table::Subscription,
     Table::Number,
     Table::Lease,
@@ -40,6 +45,8 @@ pub(crate) const COUNTED: [Table; 9] = [
     Table::Retry,
     Table::DeadLetter,
     Table::Token,
+    Table::Gap,
+    Table::Hold,
 ];
 
 /// Records up to here are folded into the tables.
@@ -121,6 +128,23 @@ pub(crate) fn read_number(row: &[u8]) -> Option<u64> {
     row.try_into().ok().map(u64::from_be_bytes)
 }
 
+/// A row that holds what a subscription passed over.
+pub(crate) fn gap_row(gap: &Gap) -> Vec<u8> {
+    let at = u64::from_be_bytes(gap.at.as_millisecond().to_be_bytes());
+    [gap.newest.from, gap.newest.to, at, gap.total].map(u64::to_be_bytes).concat()
+}
+
+/// Reads a row that holds what a subscription passed over.
+pub(crate) fn read_gap(row: &[u8]) -> Option<Gap> {
+    let number = |at: usize| row.get(at..at + 8).and_then(read_number);
+    let at = i64::from_be_bytes(number(16)?.to_be_bytes());
+    Some(Gap {
+        newest: Missing { from: number(0)?, to: number(8)? },
+        at: Timestamp::from_millisecond(at).ok()?,
+        total: number(24)?,
+    })
+}
+
 /// The key of a number kept in the table `Meta`.
 pub(crate) fn meta(name: &str) -> Key {
     Key::of(Table::Meta).text(name)
@@ -141,6 +165,14 @@ pub(crate) fn leading_time(key: &[u8]) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_reads_back_as_it_was_written() {
+        let at = Timestamp::from_millisecond(-7).expect("in range");
+        let gap = Gap { newest: Missing { from: 1, to: u64::MAX }, at, total: 9 };
+        assert_eq!(read_gap(&gap_row(&gap)), Some(gap));
+        assert_eq!(read_gap(&[0; 31]), None);
+    }
 
     #[test]
     fn keys_sort_as_what_they_say() {

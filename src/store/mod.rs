@@ -9,6 +9,7 @@ mod codec;
 mod damage_tests;
 mod floor;
 mod fold;
+mod hold;
 mod host;
 mod keeper;
 mod key;
@@ -23,6 +24,7 @@ mod retention;
 mod sled_tables;
 mod snapshot;
 mod staged;
+mod status;
 mod tables;
 mod tail;
 #[cfg(test)]
@@ -37,9 +39,9 @@ pub use backup::{Manifest, Rehearsed, rehearse, restore};
 pub use host::{Host, HostFile};
 pub use keeper::Keeper;
 pub use lock::Lock;
-pub use log::Damage;
 pub use open::{Store, open, open_on};
-pub use reader::{Counts, DeadLetterKey, Reader, Resume};
+pub use reader::{Counts, DeadLetterKey, Reader, Resume, Stretch};
+pub use status::{Damage, Disk, Snapshot, StoreStatus};
 pub use tables::{Batch, Memory, Rows, Tables};
 pub use verify::{Findings, repair, verify};
 pub use writer::{Answer, Failure, Pending, Submit, Writer};
@@ -50,6 +52,14 @@ pub enum Error {
     /// The disk is full: nothing was written, try again when there is room.
     #[error("the disk is full: {0}")]
     Full(String),
+    /// The disk is nearly full: new input is refused, so that delivery can go on.
+    #[error("the disk is nearly full: {free} bytes are free, new input needs {floor}")]
+    Floor {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes below which new input is refused: `log.disk_floor`.
+        floor: u64,
+    },
     /// Reading or writing failed: nothing was written.
     #[error("{0}")]
     Io(String),
@@ -62,14 +72,6 @@ pub enum Error {
     /// The writer cannot go on: the process has to stop and start anew.
     #[error("the store cannot go on: {0}")]
     Fatal(String),
-    /// There is less room on the disk than the floor: nothing new is taken in.
-    #[error("the disk has {free} bytes free, fewer than the {floor} of log.disk_floor")]
-    Floor {
-        /// Free bytes.
-        free: u64,
-        /// The floor.
-        floor: u64,
-    },
     /// Written by a newer release.
     #[error("{0}")]
     Newer(String),

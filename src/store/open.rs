@@ -81,7 +81,8 @@ pub fn open_on(
         log.not_before(newest.as_of, dir);
     }
     let segments = log.segments();
-    let floor = Arc::new(Floor::new(host.clone(), dir.clone(), config.log.disk_floor.0));
+    let floor =
+        Arc::new(Floor::new(host.clone(), metrics.clone(), dir.clone(), config.log.disk_floor.0));
     let shared = Arc::new(Shared {
         tokens: RwLock::new(read_tokens(&*tables)?),
         totals: Mutex::new(read_totals(&*tables)?),

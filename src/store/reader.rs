@@ -7,14 +7,17 @@ use super::Error;
 use super::backup::{Manifest, write_backup};
 use super::codec;
 use super::floor::Floor;
+use super::hold::holds;
 use super::key::{self, Key, Table};
 use super::log::{Segments, Spares};
 use super::retention::Pin;
-use super::snapshot::{Images, Snapshot};
+use super::snapshot::{self, Images};
 use super::staged::{self, Totals, counter};
+use super::status::{Disk, Snapshot, StoreStatus};
 use super::tables::Tables;
 use super::tail::Tail;
 use crate::domain::delivery::{DeadLetter, Retry};
+use crate::domain::gap::Gap;
 use crate::domain::record::{Entry, Record, Token};
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
@@ -33,14 +36,14 @@ pub(crate) struct Shared {
     pub(crate) images: Images,
     pub(crate) spares: Arc<Spares>,
     /// The snapshots that there are, newest first. Guards memory only.
-    pub(crate) snapshots: Mutex<Vec<Snapshot>>,
+    pub(crate) snapshots: Mutex<Vec<snapshot::Snapshot>>,
     pub(crate) floor: Arc<Floor>,
 }
 
 impl Shared {
     /// Who needs the log from where.
-    pub(crate) fn pins(&self) -> Vec<Pin> {
-        Vec::new()
+    pub(crate) fn pins(&self) -> Result<Vec<Pin>, Error> {
+        holds(&*self.tables)
     }
 }
 
@@ -79,6 +82,17 @@ pub struct Resume {
     pub subscriptions: Vec<Subscription>,
     /// Every delivery that waits.
     pub retries: Vec<Retry>,
+    /// What subscriptions passed over.
+    pub gaps: HashMap<u32, Gap>,
+}
+
+/// What a read of the log gave.
+#[derive(Debug)]
+pub struct Stretch {
+    /// The entries, in order.
+    pub entries: Vec<Arc<Entry>>,
+    /// All before it was looked for: what no entry stands for is not in the log any more.
+    pub to: Offset,
 }
 
 impl Reader {
@@ -108,6 +122,16 @@ impl Reader {
             Ok(entries.into_iter().map(Arc::new).collect())
         })
         .await
+    }
+
+    /// As `read`, and how far that reached: offsets that are gone are passed over, be it in front
+    /// of the entries, between them, or up to the end of the log.
+    pub async fn read_on(&self, from: Offset, max: usize) -> Result<Stretch, Error> {
+        // Asked first: what is written meanwhile was not looked for.
+        let next = self.next_offset();
+        let entries = self.read(from, max).await?;
+        let to = entries.last().map_or(next.max(from), |last| last.offset + 1);
+        Ok(Stretch { entries, to })
     }
 
     /// Waits until the log reaches past an offset. Safe to drop half-way.
@@ -216,6 +240,12 @@ impl Reader {
                     .iter()
                     .map(|(_, row)| retry(row))
                     .collect::<Result<_, _>>()?,
+                gaps: all(Table::Gap)?
+                    .iter()
+                    .filter_map(|(key, row)| {
+                        Some((key::trailing_number(key)?, key::read_gap(row)?))
+                    })
+                    .collect(),
             })
         })
         .await
@@ -240,6 +270,30 @@ impl Reader {
         let mut tokens: Vec<Arc<Token>> = self.tokens_held().values().cloned().collect();
         tokens.sort_by(|one, other| one.id.cmp(&other.id));
         tokens
+    }
+
+    /// How the log stands on its disk.
+    pub fn store_status(&self) -> StoreStatus {
+        let shared = &self.0;
+        let snapshots = shared.snapshots.lock().expect("no panic while they are held");
+        let shown = |held: &snapshot::Snapshot| Snapshot {
+            as_of: held.as_of,
+            bytes: held.bytes,
+            at: Timestamp::from_millisecond(held.at).unwrap_or(Timestamp::UNIX_EPOCH),
+        };
+        StoreStatus {
+            oldest_offset: self.oldest_offset(),
+            next_offset: self.next_offset(),
+            bytes: shared.segments.bytes(),
+            segments: shared.segments.count() as u64,
+            snapshots: snapshots.iter().rev().map(shown).collect(),
+            damage: shared.segments.damage(),
+            disk: Disk {
+                free_bytes: shared.floor.free(),
+                floor_bytes: shared.floor.bytes(),
+                refusing: shared.floor.is_refusing(),
+            },
+        }
     }
 
     /// How many there are of what.

@@ -9,6 +9,7 @@ use super::key::{self, COUNTED, Key, Table};
 use super::tables::{Batch, Rows, Tables};
 use super::window::Window;
 use crate::domain::command::{Refusal, View};
+use crate::domain::gap::Gap;
 use crate::domain::record::{Record, Token};
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
@@ -145,6 +146,11 @@ impl View for Staged<'_> {
 
     fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal> {
         self.by_number(number).map_err(unreadable)
+    }
+
+    fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
+        let row = self.get(&Key::of(Table::Gap).number(number)).map_err(unreadable)?;
+        Ok(row.and_then(|row| key::read_gap(&row)))
     }
 
     fn subscription_count(&self) -> usize {

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Error;
 use super::host::Host;
-use super::log::{Damage, Quarantine, Recovered, Segment, Segments, Step, recover};
+use super::log::{Quarantine, Recovered, Segment, Segments, Step, recover};
 use super::machine::Machine;
 use super::rebuild::verify as read_snapshot;
+use super::{Damage, Error};
 
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -15,6 +15,7 @@ mod delivery;
 mod durability;
 mod encoding;
 mod events;
+mod gaps;
 mod leases;
 mod mqtt;
 mod mqtt_bad_input;

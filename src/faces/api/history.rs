@@ -4,7 +4,9 @@
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
 
+use crate::domain::gap::{Missing, missing};
 use crate::domain::{Offset, cloudevents};
 use crate::faces::codes;
 use crate::faces::path::Segment;
@@ -13,6 +15,7 @@ use crate::faces::query::Query;
 use crate::faces::router::Hub;
 use crate::faces::select::{Position, Selection};
 use crate::flow::Caller;
+use crate::store::Stretch;
 
 /// Most events on a page.
 const LIMIT_MAX: usize = 1_000;
@@ -39,10 +42,12 @@ pub(crate) async fn page(
     let limit = query.number("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT)?;
     let start = Position::parse(query.get("from").unwrap_or("earliest"))?.resolve(&hub).await?;
     let selection = Selection::parse(caller, &query)?;
-    let (events, next) = collect(&hub, &selection, start, limit).await?;
+    let Page { events, next, gaps, .. } = collect(&hub, &selection, start, limit).await?;
+    let gap = |gap: &Missing| json!({ "from": gap.from, "to": gap.to });
+    let gaps: Value = gaps.iter().map(gap).collect();
     let mut body = br#"{"events":["#.to_vec();
     body.extend_from_slice(&events.join(&b','));
-    body.extend_from_slice(format!("],\"next\":{next}}}").as_bytes());
+    body.extend_from_slice(format!("],\"next\":{next},\"gaps\":{gaps}}}").as_bytes());
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -65,31 +70,54 @@ pub(crate) async fn one(
     Ok(([(CONTENT_TYPE, cloudevents::STRUCTURED)], body).into_response())
 }
 
+/// What a page has so far.
+struct Page {
+    events: Vec<Vec<u8>>,
+    bytes: usize,
+    /// Where the next page begins.
+    next: Offset,
+    /// Offsets of the page that the log no longer has.
+    gaps: Vec<Missing>,
+}
+
+impl Page {
+    /// Looks at a stretch until the page is full. What comes after that is the next page's.
+    fn add(&mut self, stretch: &Stretch, selection: &Selection, limit: usize) -> bool {
+        let (from, mut to, mut full) = (self.next, stretch.to, false);
+        for entry in &stretch.entries {
+            let Some(event) = entry.event().filter(|event| selection.passes(event)) else {
+                continue;
+            };
+            let printed = cloudevents::print(event);
+            self.bytes += printed.len();
+            self.events.push(printed);
+            full = self.events.len() >= limit || self.bytes >= PAGE_BYTES;
+            if full {
+                to = entry.offset + 1;
+                break;
+            }
+        }
+        self.gaps.extend(missing(from, &stretch.entries, to));
+        self.next = to;
+        full
+    }
+}
+
 async fn collect(
     hub: &Hub,
     selection: &Selection,
     start: Offset,
     limit: usize,
-) -> Result<(Vec<Vec<u8>>, Offset), Problem> {
-    let mut next = start.max(hub.reader.oldest_offset());
-    let (mut events, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
+) -> Result<Page, Problem> {
+    let mut page = Page { events: Vec::new(), bytes: 0, next: start, gaps: Vec::new() };
+    let mut looked_at = 0;
     while looked_at < SCAN_MAX {
-        let entries = hub.reader.read(next, CHUNK).await?;
-        if entries.is_empty() {
+        let stretch = hub.reader.read_on(page.next, CHUNK).await?;
+        let at_the_end = stretch.to == page.next;
+        looked_at += stretch.entries.len().max(1);
+        if at_the_end || page.add(&stretch, selection, limit) {
             break;
         }
-        for entry in entries {
-            looked_at += 1;
-            next = entry.offset + 1;
-            if let Some(event) = entry.event().filter(|event| selection.passes(event)) {
-                let printed = cloudevents::print(event);
-                bytes += printed.len();
-                events.push(printed);
-            }
-            if events.len() >= limit || bytes >= PAGE_BYTES {
-                return Ok((events, next));
-            }
-        }
     }
-    Ok((events, next))
+    Ok(page)
 }

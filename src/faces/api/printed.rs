@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{mask, shape_policy};
+use crate::domain::gap::Gap;
 use crate::domain::subscription::{Signing, Sink, Start, State, Subscription};
 use crate::faces::router::App;
 use crate::flow::LaneStatus;
@@ -23,6 +24,7 @@ pub(crate) fn subscription(hub: &App, subscription: &Subscription) -> Value {
     value["created_at"] = json!(subscription.created_at.to_string());
     value["updated_at"] = json!(subscription.updated_at.to_string());
     value["expires_at"] = json!(subscription.lease.map(|lease| lease.expires_at.to_string()));
+    value["gap"] = lane.as_ref().and_then(|lane| lane.gap).map_or(Value::Null, gap);
     value["status"] = lane.map_or(Value::Null, |lane| status(&lane, next));
     value
 }
@@ -54,6 +56,15 @@ pub(crate) fn wish(subscription: &Subscription) -> Value {
             Start::Offset(offset) => json!(offset),
         },
         "policy": shape_policy::print(&wish.policy),
+    })
+}
+
+fn gap(gap: Gap) -> Value {
+    json!({
+        "from": gap.newest.from,
+        "to": gap.newest.to,
+        "at": gap.at.to_string(),
+        "total": gap.total,
     })
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::fields::{Field, Fields};
 use super::{mask, shape_policy};
 use crate::clock;
+use crate::config::Size;
 use crate::domain::Invalid;
 use crate::domain::filter::Filter;
 use crate::domain::lease::Asked;
@@ -18,7 +19,7 @@ use crate::domain::subscription::{
 };
 
 /// Members that the hub sets.
-const READ_ONLY: [&str; 9] = [
+const READ_ONLY: [&str; 10] = [
     "id",
     "version",
     "state",
@@ -28,6 +29,7 @@ const READ_ONLY: [&str; 9] = [
     "updated_at",
     "expires_at",
     "status",
+    "gap",
 ];
 
 /// What reading a subscription depends on.
@@ -37,6 +39,8 @@ pub(crate) struct Context<'a> {
     pub(crate) held: Option<&'a Subscription>,
     /// Whether the caller may ask for a lease without end.
     pub(crate) admin: bool,
+    /// The largest `policy.hold` that the operator allows.
+    pub(crate) hold_max: Size,
 }
 
 /// What was asked for, and the secret that the hub made for it, to be shown once.
@@ -64,8 +68,9 @@ pub(crate) fn parse(value: &Value, context: Context<'_>) -> Result<Parsed, Inval
     let (signing, made_secret) = parse_signing(fields.get("signing"), context)?;
     let lease = parse_lease(&mut fields, context)?;
     let start = fields.get("start").map_or(Ok(Start::Now), |field| parse_start(&field))?;
-    let policy =
-        fields.get("policy").map_or(Ok(Policy::default()), |field| shape_policy::parse(&field))?;
+    let policy = fields
+        .get("policy")
+        .map_or(Ok(Policy::default()), |field| shape_policy::parse(&field, context.hold_max))?;
     fields.done(&READ_ONLY)?;
     let wish = Wish { name, labels, filter, sink, encoding, signing, lease, start, policy };
     wish.check()?;
@@ -177,7 +182,7 @@ mod tests {
     use super::super::printed;
     use super::*;
 
-    const NEW: Context<'_> = Context { held: None, admin: false };
+    const NEW: Context<'_> = Context { held: None, admin: false, hold_max: Size(4 << 30) };
 
     fn minimal() -> Value {
         json!({"filter": {"topic": "a/#"}, "sink": {"http": {"url": "https://w.lan/hook"}}})
@@ -230,6 +235,7 @@ mod tests {
         check(with(json!({"lease_seconds": 1.5})), "/lease_seconds");
         check(with(json!({"start": "tomorrow"})), "/start");
         check(with(json!({"policy": {"timeout": "1h"}})), "/policy/timeout");
+        check(with(json!({"policy": {"hold": "5GiB"}})), "/policy/hold");
         check(with(json!({"labels": {"a": 1}})), "/labels/a");
         check(with(json!({"state": "paused"})), "/state");
         check(with(json!({"filters": {}})), "/filters");
@@ -254,7 +260,7 @@ mod tests {
         let shown = printed::wish(&held);
         assert_eq!(shown["signing"], json!({"standard_webhooks": {}}));
         assert!(!shown.to_string().contains("Bearer"));
-        let context = Context { held: Some(&held), admin: false };
+        let context = Context { held: Some(&held), ..NEW };
         let again = parse(&shown, context).expect("round trip");
         assert_eq!(again.made_secret, None);
         assert_eq!((&again.wish.sink, &again.wish.signing), (&held.wish.sink, &held.wish.signing));

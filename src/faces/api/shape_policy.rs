@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fields::Field;
+use crate::config::Size;
 use crate::domain::Invalid;
 use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
-use crate::domain::quantity::{parse_duration, print_duration};
+use crate::domain::quantity::{parse_duration, parse_size, print_duration, print_size};
 
 const ORDERINGS: [(&str, Ordering); 3] =
     [("none", Ordering::None), ("key", Ordering::Key), ("strict", Ordering::Strict)];
@@ -18,7 +19,7 @@ const ON_EXHAUSTED: [(&str, OnExhausted); 2] =
     [("dead_letter", OnExhausted::DeadLetter), ("drop", OnExhausted::Drop)];
 
 /// Reads a policy.
-pub(crate) fn parse(policy: &Field<'_>) -> Result<Policy, Invalid> {
+pub(crate) fn parse(policy: &Field<'_>, hold_max: Size) -> Result<Policy, Invalid> {
     let default = Policy::default();
     let mut fields = policy.fields()?;
     let list = |field: Option<Field<'_>>, default| match field {
@@ -41,6 +42,7 @@ pub(crate) fn parse(policy: &Field<'_>) -> Result<Policy, Invalid> {
         on_gone: word(fields.get("on_gone"), &ON_GONE, default.on_gone)?,
         on_exhausted: word(fields.get("on_exhausted"), &ON_EXHAUSTED, default.on_exhausted)?,
         max_age: fields.get("max_age").map(|f| duration(&f)).transpose()?,
+        hold: fields.get("hold").map(|f| hold(&f, hold_max)).transpose()?,
     };
     fields.done(&[])?;
     Ok(read)
@@ -60,11 +62,24 @@ pub(crate) fn print(policy: &Policy) -> Value {
         "on_gone": name(&ON_GONE, policy.on_gone),
         "on_exhausted": name(&ON_EXHAUSTED, policy.on_exhausted),
         "max_age": policy.max_age.map(print_duration),
+        "hold": policy.hold.map(print_size),
     })
 }
 
 fn duration(field: &Field<'_>) -> Result<Duration, Invalid> {
     parse_duration(field.text()?).map_err(|detail| field.bad(detail))
+}
+
+/// A size as text or as a number of bytes.
+fn hold(field: &Field<'_>, max: Size) -> Result<u64, Invalid> {
+    let bytes = match field.value {
+        Value::Number(_) => field.number()?,
+        _ => parse_size(field.text()?).map_err(|detail| field.bad(detail))?,
+    };
+    match bytes <= max.0 {
+        true => Ok(bytes),
+        false => Err(field.bad(format!("subscriptions.hold_max is {}", print_size(max.0)))),
+    }
 }
 
 fn number(field: &Field<'_>) -> Result<u32, Invalid> {
@@ -89,7 +104,7 @@ mod tests {
     use super::*;
 
     fn read(value: &Value) -> Result<Policy, Invalid> {
-        parse(&Field { value, at: "/policy".to_owned() })
+        parse(&Field { value, at: "/policy".to_owned() }, Size(4 << 30))
     }
 
     #[test]
@@ -100,8 +115,21 @@ mod tests {
         assert_eq!(printed["retry_on"], json!(["408", "425", "429", "5xx", "network"]));
         let full = json!({"timeout": "5s", "max_in_flight": 1, "rate_per_second": 10,
             "ordering": "key", "retry": [], "retry_on": ["503"], "ignore": ["412"],
-            "on_gone": "fail", "on_exhausted": "drop", "max_age": "1h"});
+            "on_gone": "fail", "on_exhausted": "drop", "max_age": "1h",
+            "hold": "512MiB"});
         assert_eq!(print(&read(&full).expect("valid")), full);
+    }
+
+    #[test]
+    fn a_hold_is_a_size_as_text_or_in_bytes() {
+        let check = |value: Value, expected: Option<u64>, printed: Value| {
+            let policy = read(&json!({"hold": value})).expect("valid");
+            assert_eq!((policy.hold, &print(&policy)["hold"]), (expected, &printed));
+        };
+        check(json!(null), None, json!(null));
+        check(json!("4GiB"), Some(4 << 30), json!("4GiB"));
+        check(json!(1_000), Some(1_000), json!("1000B"));
+        check(json!(0), Some(0), json!("0B"));
     }
 
     #[test]
@@ -117,6 +145,10 @@ mod tests {
         check(json!({"max_in_flight": 4294967296u64}), "/policy/max_in_flight");
         check(json!({"rate_per_second": -1}), "/policy/rate_per_second");
         check(json!({"ordering": "total"}), "/policy/ordering");
+        check(json!({"hold": "much"}), "/policy/hold");
+        check(json!({"hold": -1}), "/policy/hold");
+        check(json!({"hold": "4097MiB"}), "/policy/hold");
+        check(json!({"hold": (4u64 << 30) + 1}), "/policy/hold");
         check(json!({"on_gone": null, "retries": 3}), "/policy/retries");
     }
 }

@@ -37,6 +37,8 @@ struct Home {
     health: &'static str,
     log_size: String,
     log_records: u64,
+    damage: String,
+    refusing: String,
     named: bool,
     manages: bool,
     subscriptions: Vec<SubscriptionRow>,
@@ -55,6 +57,9 @@ struct SubscriptionRow {
     failed: u64,
     retrying: usize,
     last_error: String,
+    /// Offsets that it was not given since the log no longer had them; 0 for none.
+    missed: u64,
+    missed_newest: String,
 }
 
 struct EventRow {
@@ -79,12 +84,15 @@ pub(crate) async fn home(
         Err(problem) => return Err(problem),
     };
     let (subscriptions, more_subscriptions) = subscriptions(&hub, &caller).await?;
-    let (oldest, next) = (hub.reader.oldest_offset(), hub.reader.next_offset());
+    let store = hub.reader.store_status();
+    let (oldest, next) = (store.oldest_offset, store.next_offset);
     let page = Home {
         version: env!("CARGO_PKG_VERSION"),
         health: hub.metrics.health.verdict().err().unwrap_or("ready"),
-        log_size: phrase::size(hub.reader.counts().log_bytes),
+        log_size: phrase::size(store.bytes),
         log_records: next.saturating_sub(oldest),
+        damage: phrase::damage(&store.damage),
+        refusing: phrase::refusing(store.disk),
         named: caller.owner.is_some(),
         manages: caller.grants.may_manage(),
         subscriptions,
@@ -126,6 +134,8 @@ fn subscription_row(hub: &App, subscription: &Subscription, now: Timestamp) -> S
         failed: lane.map_or(0, |lane| lane.failed),
         retrying: lane.map_or(0, |lane| lane.retrying),
         last_error: lane.and_then(|lane| lane.last_error.clone()).unwrap_or_default(),
+        missed: lane.and_then(|lane| lane.gap).map_or(0, |gap| gap.total),
+        missed_newest: lane.and_then(|lane| lane.gap).map_or(String::new(), phrase::gap),
     }
 }
 

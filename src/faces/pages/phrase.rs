@@ -2,7 +2,9 @@
 
 use crate::domain::Timestamp;
 use crate::domain::event::{Data, Form};
+use crate::domain::gap::Gap;
 use crate::domain::subscription::{State, Subscription};
+use crate::store::{Damage, Disk};
 
 /// Characters of an event's data that a page shows.
 const PREVIEW_CHARS: usize = 120;
@@ -43,6 +45,39 @@ pub(crate) fn preview(data: Option<&Data>) -> String {
     if more { format!("{}…", shown.trim_end_matches('\u{fffd}')) } else { shown }
 }
 
+/// What a subscription was not given last: `12 to 40, 2026-11-21 10:00:00`.
+pub(crate) fn gap(gap: Gap) -> String {
+    let Gap { newest, at, .. } = gap;
+    format!("{} to {}, {}", newest.from, newest.to, at.strftime("%Y-%m-%d %H:%M:%S"))
+}
+
+/// What of the log could not be read; empty if nothing.
+pub(crate) fn damage(damage: &[Damage]) -> String {
+    let Some(newest) = damage.last() else { return String::new() };
+    let ranges = if damage.len() == 1 { "range" } else { "ranges" };
+    format!(
+        "{} damaged {ranges} of the log set aside; the newest: {} bytes {} to {}, records {} to {}",
+        damage.len(),
+        newest.file,
+        newest.from_byte,
+        newest.to_byte,
+        newest.from_offset,
+        newest.to_offset
+    )
+}
+
+/// That new input is refused, and why; empty if it is not.
+pub(crate) fn refusing(disk: Disk) -> String {
+    match disk.refusing {
+        false => String::new(),
+        true => format!(
+            "New events are refused: {} are free on the disk, {} are needed. Delivery goes on.",
+            size(disk.free_bytes),
+            size(disk.floor_bytes)
+        ),
+    }
+}
+
 fn plain(character: char) -> char {
     if character.is_control() { ' ' } else { character }
 }
@@ -62,6 +97,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::domain::gap::Missing;
 
     #[test]
     fn remaining_time_is_told_in_the_fitting_unit() {
@@ -85,6 +121,31 @@ mod tests {
         {
             assert_eq!(size(bytes), expected);
         }
+    }
+
+    #[test]
+    fn damage_and_a_full_disk_are_told_in_a_line_and_nothing_where_there_is_none() {
+        let at = Timestamp::UNIX_EPOCH;
+        let one = Damage {
+            file: "7.seg".to_owned(),
+            from_byte: 1,
+            to_byte: 2,
+            from_offset: 3,
+            to_offset: 4,
+            found_at: at,
+        };
+        assert_eq!(damage(&[]), "");
+        let expected = "2 damaged ranges of the log set aside; the newest: 7.seg bytes 1 to 2, \
+                        records 3 to 4";
+        assert_eq!(damage(&[one.clone(), one]), expected);
+        let room = |refusing| Disk { free_bytes: 1 << 20, floor_bytes: 1 << 26, refusing };
+        assert_eq!(refusing(room(false)), "");
+        let expected = "New events are refused: 1.0 MiB are free on the disk, 64.0 MiB are needed. \
+                        Delivery goes on.";
+        assert_eq!(refusing(room(true)), expected);
+        let newest = Missing { from: 12, to: 40 };
+        let told = gap(Gap { newest, at, total: 28 });
+        assert_eq!(told, "12 to 40, 1970-01-01 00:00:00");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::envelope::{malformed, millis, time};
-use crate::domain::delivery::{self, Outcome, Reason};
+use super::envelope::{millis, time};
+use crate::domain::delivery::{self, Outcome};
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::record;
 
@@ -30,12 +30,13 @@ pub(super) struct Retry {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct DeadLetter {
-    subscription: u32,
-    subscription_id: String,
-    offset: u64,
-    at: i64,
-    reason: u8,
-    attempts: Vec<Attempt>,
+    pub(super) subscription: u32,
+    pub(super) subscription_id: String,
+    pub(super) offset: u64,
+    pub(super) at: i64,
+    /// 0 exhausted, 1 permanent, 2 address, 3 age.
+    pub(super) reason: u8,
+    pub(super) attempts: Vec<Attempt>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,7 +47,7 @@ pub(super) struct Progress {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Attempt {
+pub(super) struct Attempt {
     at: i64,
     took_ms: u64,
     outcome: AttemptOutcome,
@@ -111,45 +112,6 @@ impl TryFrom<Retry> for delivery::Retry {
     }
 }
 
-impl From<&delivery::DeadLetter> for DeadLetter {
-    fn from(letter: &delivery::DeadLetter) -> Self {
-        Self {
-            subscription: letter.subscription,
-            subscription_id: letter.subscription_id.clone(),
-            offset: letter.offset,
-            at: letter.at.as_millisecond(),
-            reason: match letter.reason {
-                Reason::Exhausted => 0,
-                Reason::Permanent => 1,
-                Reason::Address => 2,
-                Reason::Age => 3,
-            },
-            attempts: letter.attempts.iter().map(Attempt::from).collect(),
-        }
-    }
-}
-
-impl TryFrom<DeadLetter> for delivery::DeadLetter {
-    type Error = Error;
-
-    fn try_from(held: DeadLetter) -> Result<Self, Error> {
-        Ok(Self {
-            subscription: held.subscription,
-            subscription_id: held.subscription_id,
-            offset: held.offset,
-            at: time(held.at)?,
-            reason: match held.reason {
-                0 => Reason::Exhausted,
-                1 => Reason::Permanent,
-                2 => Reason::Address,
-                3 => Reason::Age,
-                other => return Err(malformed(format!("reason {other}"))),
-            },
-            attempts: attempts(held.attempts)?,
-        })
-    }
-}
-
 impl From<&record::Progress> for Progress {
     fn from(progress: &record::Progress) -> Self {
         Self {
@@ -182,7 +144,7 @@ impl From<&delivery::Attempt> for Attempt {
     }
 }
 
-fn attempts(held: Vec<Attempt>) -> Result<Vec<delivery::Attempt>, Error> {
+pub(super) fn attempts(held: Vec<Attempt>) -> Result<Vec<delivery::Attempt>, Error> {
     let one = |attempt: Attempt| {
         Ok(delivery::Attempt {
             at: time(attempt.at)?,

@@ -1,9 +1,9 @@
 //! The envelope of a record: kind u8, version u8, length u32, body. The only place that knows
 //! bincode.
 //!
-//! Each version is one frozen struct in a file of its own (`*_v1`), with golden bytes in the tests.
-//! Fields and variants are only ever appended, as a new version. An unknown version is refused with
-//! the release that is needed; an older one is read for ever.
+//! Each version is one frozen struct in a file of its own (`*_v1`, `*_v2`), with golden bytes in
+//! the tests. Fields and variants are only ever appended, as a new version. An unknown version is
+//! refused with the release that is needed; an older one is read for ever.
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Error, delivery_v1, event_v1, subscription_v1};
+use super::{Error, delivery_v1, delivery_v2, event_v1, subscription_v1, subscription_v2};
 use crate::domain::Timestamp;
+use crate::domain::gap::Missing;
 use crate::domain::record::Record;
 
 /// Largest body that is read or written. Far above what an event may have.
@@ -30,6 +31,7 @@ const RETRY: u8 = 6;
 const SETTLED: u8 = 7;
 const DEAD_LETTER: u8 = 8;
 const PROGRESS: u8 = 9;
+const GAP: u8 = 10;
 
 /// Appends a record's bytes.
 pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -41,7 +43,7 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
             EVENT
         }
         Record::Subscription(held) => {
-            body(SUBSCRIPTION, &subscription_v1::Subscription::from(&**held), out)
+            body(SUBSCRIPTION, &subscription_v2::Subscription::from(&**held), out)
         }
         Record::SubscriptionRemoved { number, id } => {
             body(SUBSCRIPTION_REMOVED, &(number, id), out)
@@ -51,14 +53,25 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Retry(retry) => body(RETRY, &delivery_v1::Retry::from(retry), out),
         Record::Settled { subscription, offset } => body(SETTLED, &(subscription, offset), out),
         Record::DeadLetter(letter) => {
-            body(DEAD_LETTER, &delivery_v1::DeadLetter::from(letter), out)
+            body(DEAD_LETTER, &delivery_v2::DeadLetter::from(letter), out)
         }
         Record::Progress(progress) => body(PROGRESS, &delivery_v1::Progress::from(progress), out),
+        Record::Gap { subscription, missing } => {
+            body(GAP, &(subscription, missing.from, missing.to), out)
+        }
     };
     let length = u32::try_from(out.len() - start - HEAD).expect("bodies are bounded at ingest");
     out[start] = kind;
-    out[start + 1] = 1;
+    out[start + 1] = version(kind);
     out[start + 2..start + HEAD].copy_from_slice(&length.to_le_bytes());
+}
+
+/// The version that is written of a kind: the newest.
+fn version(kind: u8) -> u8 {
+    match kind {
+        SUBSCRIPTION | DEAD_LETTER => 2,
+        _ => 1,
+    }
 }
 
 /// A record's bytes on their own, as tables keep them.
@@ -78,9 +91,11 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
     *bytes = rest;
     match (head[0], head[1]) {
         (EVENT, 1) => event_v1::read_event(body).map(|event| Record::Event(Box::new(event))),
-        (SUBSCRIPTION, 1) => read::<subscription_v1::Subscription>(body)?
-            .try_into()
-            .map(|subscription| Record::Subscription(Box::new(subscription))),
+        (SUBSCRIPTION, 1) => {
+            let held = read::<subscription_v1::Subscription>(body)?;
+            read_subscription(held.into())
+        }
+        (SUBSCRIPTION, 2) => read_subscription(read(body)?),
         (SUBSCRIPTION_REMOVED, 1) => {
             read(body).map(|(number, id)| Record::SubscriptionRemoved { number, id })
         }
@@ -91,13 +106,26 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
             read(body).map(|(subscription, offset)| Record::Settled { subscription, offset })
         }
         (DEAD_LETTER, 1) => {
-            read::<delivery_v1::DeadLetter>(body)?.try_into().map(Record::DeadLetter)
+            let held: delivery_v2::DeadLetter =
+                read::<delivery_v1::DeadLetter>(body)?.try_into()?;
+            held.try_into().map(Record::DeadLetter)
+        }
+        (DEAD_LETTER, 2) => {
+            read::<delivery_v2::DeadLetter>(body)?.try_into().map(Record::DeadLetter)
         }
         (PROGRESS, 1) => {
             read::<delivery_v1::Progress>(body).map(|progress| Record::Progress(progress.into()))
         }
+        (GAP, 1) => read(body).map(|(subscription, from, to)| {
+            let missing = Missing { from, to };
+            Record::Gap { subscription, missing }
+        }),
         (kind, version) => Err(Error::Newer { kind, version }),
     }
+}
+
+fn read_subscription(held: subscription_v2::Subscription) -> Result<Record, Error> {
+    held.try_into().map(|subscription| Record::Subscription(Box::new(subscription)))
 }
 
 /// Reads a record that a table holds.

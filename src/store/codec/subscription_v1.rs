@@ -224,6 +224,7 @@ impl TryFrom<Policy> for policy::Policy {
                 false => OnExhausted::DeadLetter,
             },
             max_age: held.max_age_ms.map(Duration::from_millis),
+            hold: None,
         })
     }
 }

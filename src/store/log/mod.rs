@@ -16,8 +16,6 @@ mod segments;
 mod spares;
 mod walk;
 
-pub use quarantine::Damage;
-
 pub(crate) use append::{Limits, Log};
 pub(crate) use frame::HEADER;
 pub(crate) use quarantine::Quarantine;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::entries::Hole;
 use super::segment::Segment;
 use crate::domain::{Offset, Timestamp};
+use crate::store::Damage;
 use crate::store::host::{Host, HostFile, read_full};
 
 /// Most stretches that are written down; more are only logged and counted.
@@ -18,21 +19,15 @@ const REPORTS_MAX: usize = 1_000;
 /// Copied at once.
 const CHUNK: usize = 64 << 10;
 
-/// A stretch of the log that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Damage {
-    /// Name of the segment's file; for a missing one that of the one before it.
-    pub file: String,
-    /// First byte of the stretch.
-    pub from_byte: u64,
-    /// The byte after it.
-    pub to_byte: u64,
-    /// Offset of the first record that may be lost.
-    pub from_offset: Offset,
-    /// The offset after the last one.
-    pub to_offset: Offset,
-    /// When it was found, Unix milliseconds.
-    pub found_at_millis: i64,
+/// A report as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    file: String,
+    from_byte: u64,
+    to_byte: u64,
+    from_offset: Offset,
+    to_offset: Offset,
+    found_at: String,
 }
 
 /// The register of damage.
@@ -99,7 +94,7 @@ impl Quarantine {
             to_byte: hole.to_byte,
             from_offset: hole.from,
             to_offset: hole.to,
-            found_at_millis: self.host.now().as_millisecond(),
+            found_at: self.host.now(),
         }
     }
 
@@ -139,7 +134,8 @@ impl Quarantine {
             let copy = self.host.create(&self.dir.join(format!("{name}.bin")))?;
             copy_out(&*copy, damage, read)?;
             let report = self.host.create(&self.dir.join(format!("{name}.json")))?;
-            let text = serde_json::to_vec_pretty(damage).map_err(std::io::Error::other)?;
+            let text =
+                serde_json::to_vec_pretty(&Report::from(damage)).map_err(std::io::Error::other)?;
             report.write_all_at(&text, 0)?;
             report.sync_data()?;
             self.host.sync_dir(&self.dir)
@@ -173,12 +169,32 @@ fn read_report(host: &dyn Host, path: &Path) -> Option<Damage> {
     let file = host.open(path).ok()?;
     let mut text = vec![0; 4_096];
     let read = read_full(&*file, &mut text, 0).ok()?;
-    serde_json::from_slice(&text[..read]).ok()
+    let report: Report = serde_json::from_slice(&text[..read]).ok()?;
+    Some(report.into())
 }
 
-impl Damage {
-    /// When it was found.
-    pub fn found_at(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.found_at_millis).unwrap_or_default()
+impl From<&Damage> for Report {
+    fn from(damage: &Damage) -> Self {
+        Self {
+            file: damage.file.clone(),
+            from_byte: damage.from_byte,
+            to_byte: damage.to_byte,
+            from_offset: damage.from_offset,
+            to_offset: damage.to_offset,
+            found_at: damage.found_at.to_string(),
+        }
+    }
+}
+
+impl From<Report> for Damage {
+    fn from(report: Report) -> Self {
+        Self {
+            file: report.file,
+            from_byte: report.from_byte,
+            to_byte: report.to_byte,
+            from_offset: report.from_offset,
+            to_offset: report.to_offset,
+            found_at: report.found_at.parse().unwrap_or(Timestamp::UNIX_EPOCH),
+        }
     }
 }

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, RwLock};
 
 use super::entries::Hole;
-use super::quarantine::{Damage, Quarantine};
+use super::quarantine::Quarantine;
 use super::segment::Segment;
 use super::walk::Step;
 use crate::domain::record::Entry;
 use crate::domain::{Offset, Timestamp};
-use crate::store::Error;
+use crate::store::{Damage, Error};
 
 /// Bytes read from disk at once, roughly.
 const READ_BYTES: usize = 1 << 20;

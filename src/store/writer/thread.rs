@@ -219,7 +219,8 @@ impl Writer {
             | Record::Retry(_)
             | Record::Settled { .. }
             | Record::DeadLetter(_)
-            | Record::Progress(_) => {}
+            | Record::Progress(_)
+            | Record::Gap { .. } => {}
         }
     }
 

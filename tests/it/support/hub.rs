@@ -1,6 +1,7 @@
 //! A hub inside the test's own process, on port 0, in a directory of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,7 +29,7 @@ pub(crate) struct TestHub {
     hub: Option<Hub>,
     sources: Sources,
     /// Removed when the test is over.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl TestHub {
@@ -52,7 +53,7 @@ impl TestHub {
         let data_dir = Some(dir.path().to_owned());
         let sources = Sources { file: None, data_dir, dev, environment };
         let (hub, api) = launch(&sources).await;
-        Self { api, hub: Some(hub), sources, _dir: dir }
+        Self { api, hub: Some(hub), sources, dir }
     }
 
     /// Stops the hub and starts it on the same data.
@@ -71,6 +72,11 @@ impl TestHub {
     pub(crate) async fn stop(&mut self) {
         let hub = self.hub.take().expect("it runs");
         in_time("the hub stops", hub.stop()).await.expect("a clean stop");
+    }
+
+    /// Its data directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) fn mqtt(&self) -> SocketAddr {

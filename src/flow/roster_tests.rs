@@ -1,0 +1,158 @@
+//! What lanes do where the log has holes: nothing is passed over in silence, nothing told twice.
+
+use super::*;
+use crate::config::{self, Sources};
+use crate::domain::cloudevents;
+use crate::domain::filter::Filter;
+use crate::domain::record::Progress;
+use crate::domain::samples::{at, subscription};
+use crate::store::{self, Reader};
+use crate::telemetry::Metrics;
+
+const LIMITS: Limits =
+    Limits { queue_max: 3, queue_bytes_max: 1 << 20, retries_max: 3, in_flight_max: 8 };
+
+/// A roster that matched everything before an offset. Its gate lets everybody in.
+fn roster(matched: Offset) -> Roster {
+    let dir = tempfile::tempdir().expect("directory");
+    let sources = Sources { data_dir: Some(dir.path().to_owned()), ..Sources::default() };
+    let config = config::load(&sources).expect("reference").config;
+    let (store, _lock) = store::open(&config, Arc::new(Metrics::default())).expect("opens");
+    let reader: Reader = store.reader;
+    Roster::new(matched, LIMITS, Gate::new(reader, true, None), Lanes::default())
+}
+
+fn held(number: u32, start: Start) -> Subscription {
+    let mut held = subscription(number, 1_000);
+    held.wish.start = start;
+    held.wish.filter = Filter::parse(&serde_json::json!({"topic": "t"})).expect("valid");
+    held
+}
+
+fn event(offset: Offset) -> Arc<Entry> {
+    let text = format!(r#"{{"specversion":"1.0","id":"{offset}","source":"s","type":"t"}}"#);
+    let event = cloudevents::parse(text.as_bytes()).expect("valid");
+    Arc::new(Entry { offset, at: at(0), record: Record::Event(Box::new(event)) })
+}
+
+fn stretch(offsets: &[Offset], to: Offset) -> Stretch {
+    Stretch { entries: offsets.iter().copied().map(event).collect(), to }
+}
+
+/// Ranges that were told of since this was last asked, with their subscriptions' numbers.
+fn told(roster: &mut Roster) -> Vec<(u32, Offset, Offset)> {
+    let mut all: Vec<_> = roster
+        .take_overtaken()
+        .iter()
+        .map(|told| (told.subscription, told.missing.from, told.missing.to))
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// Offsets of what is started now.
+fn started(roster: &mut Roster) -> Vec<Offset> {
+    std::iter::from_fn(|| roster.next_task(at(0))).map(|task| task.offset).collect()
+}
+
+fn read(roster: &mut Roster, stretch: &Stretch) {
+    let (number, from) = roster.next_read(at(0)).expect("a lane is behind");
+    roster.take_read(number, from, stretch);
+}
+
+#[tokio::test]
+async fn a_lane_that_reads_the_log_tells_of_gaps_before_and_between_what_it_reads() {
+    let mut roster = roster(20);
+    roster.restore(held(1, Start::Now), Some(5), None);
+    read(&mut roster, &stretch(&[8, 9, 12], 13));
+    assert_eq!(told(&mut roster), [(1, 5, 8), (1, 10, 12)]);
+    assert_eq!(started(&mut roster), [8, 9, 12]);
+    read(&mut roster, &stretch(&[], 25));
+    assert_eq!(told(&mut roster), [(1, 13, 20)], "no further than the matcher");
+    assert_eq!(roster.lanes[&1].mode, Mode::Live);
+}
+
+#[tokio::test]
+async fn a_lane_without_room_tells_of_what_is_before_its_place_alone() {
+    let mut roster = roster(20);
+    roster.restore(held(1, Start::Now), Some(0), None);
+    read(&mut roster, &stretch(&[1, 2, 3, 7, 9], 10));
+    assert_eq!(told(&mut roster), [(1, 0, 1), (1, 4, 7)]);
+    assert_eq!(roster.lanes[&1].position, 7);
+    assert_eq!(started(&mut roster), [1, 2, 3]);
+    read(&mut roster, &stretch(&[7, 9], 10));
+    assert_eq!(told(&mut roster), [(1, 8, 9)]);
+}
+
+#[tokio::test]
+async fn what_the_matcher_misses_concerns_lanes_that_follow_it() {
+    let mut roster = roster(10);
+    roster.restore(held(1, Start::Now), None, None);
+    roster.restore(held(2, Start::Now), Some(4), None);
+    roster.restore(held(3, Start::Now), Some(13), None);
+    roster.restore(held(4, Start::Now), Some(90), None);
+    roster.see(&event(15), 0);
+    assert_eq!(told(&mut roster), [(1, 10, 15), (3, 13, 15)], "2 reads by itself");
+    assert_eq!(started(&mut roster), [15, 15]);
+    roster.pass_over(16);
+    assert_eq!(told(&mut roster), [], "nothing is missing");
+    let progress = roster.progress().expect("the matcher moved");
+    assert_eq!(progress.matched, 16);
+}
+
+#[tokio::test]
+async fn a_live_lane_has_no_gap_when_old_records_go() {
+    let mut roster = roster(10);
+    roster.restore(held(1, Start::Now), None, None);
+    roster.oldest = 10;
+    roster.see(&event(10), 0);
+    assert_eq!(told(&mut roster), []);
+}
+
+#[tokio::test]
+async fn the_earliest_is_the_oldest_that_there_is() {
+    let mut roster = roster(50);
+    roster.oldest = 40;
+    let record = Record::Subscription(Box::new(held(1, Start::Earliest)));
+    roster.see(&Arc::new(Entry { offset: 50, at: at(0), record }), 0);
+    read(&mut roster, &stretch(&[40, 41], 51));
+    assert_eq!(told(&mut roster), [(1, 42, 51)]);
+    let progress = roster.progress().expect("its cursor is not that of the fold");
+    assert_eq!(progress.lagging, [(1, 40)]);
+}
+
+#[tokio::test]
+async fn a_gap_is_shown_once_it_is_written() {
+    let mut roster = roster(10);
+    let known = Gap { newest: Missing { from: 0, to: 2 }, at: at(0), total: 2 };
+    roster.restore(held(1, Start::Now), None, Some(known));
+    let missing = Missing { from: 4, to: 9 };
+    let gap = |offset| {
+        let record = Record::Gap { subscription: 1, missing };
+        Arc::new(Entry { offset, at: at(3), record })
+    };
+    roster.see(&gap(10), 11);
+    assert_eq!(roster.view.status(1).expect("a lane").gap, Some(known), "known at the start");
+    roster.see(&gap(11), 11);
+    let expected = Gap { newest: missing, at: at(3), total: 7 };
+    assert_eq!(roster.view.status(1).expect("a lane").gap, Some(expected));
+}
+
+#[tokio::test]
+async fn progress_tells_of_records_that_are_no_events_before_retention_can_take_them() {
+    let mut roster = roster(0);
+    let quiet = |offset| {
+        let record = Record::Progress(Progress::default());
+        Arc::new(Entry { offset, at: at(0), record })
+    };
+    (0..=1_024).for_each(|offset| roster.see(&quiet(offset), 0));
+    let progress = roster.progress().expect("much was looked at");
+    assert_eq!(progress.matched, 1_025);
+    roster.see(&quiet(1_025), 0);
+    roster.note_all();
+    assert_eq!(roster.progress(), None, "that was the record of progress itself");
+    roster.see(&quiet(1_026), 0);
+    assert_eq!(roster.progress(), None);
+    roster.note_all();
+    assert_eq!(roster.progress().map(|progress| progress.matched), Some(1_027), "before a stop");
+}

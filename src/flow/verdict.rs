@@ -1,0 +1,169 @@
+//! What follows an attempt: the domain's verdict is carried out on the lane and told to the writer.
+//! Never decides by itself, never waits.
+
+use std::time::Duration;
+
+use super::attempt::{Report, Unsent};
+use super::dispatch::Dispatch;
+use super::lane::Finished;
+use crate::clock;
+use crate::domain::command::Settlement;
+use crate::domain::delivery::{Attempt, DeadLetter, Reason, Retry, Verdict, classify};
+use crate::domain::lease::after;
+use crate::domain::policy::OnExhausted;
+use crate::domain::record::Entry;
+use crate::domain::subscription::Subscription;
+use crate::domain::{Offset, Timestamp};
+
+/// Pause before an event that cannot be read is tried again.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
+
+/// `type` of the event that tells of a dead letter: its own death is not told.
+const DEATH_NOTICE: &str = "tidings.delivery.dead";
+
+/// An attempt that was carried out.
+struct Answered<'a> {
+    offset: Offset,
+    entry: Option<&'a Entry>,
+    finished: Finished,
+    attempt: Attempt,
+    /// The subscription still has the target that answered.
+    same_target: bool,
+}
+
+impl Dispatch {
+    /// Takes an attempt back.
+    pub(super) fn note_attempt(&mut self, report: Report) {
+        let Report { sent, offset, entry, result } = report;
+        let number = sent.number;
+        let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
+        let subscription = lane.subscription.clone();
+        let Some(finished) = lane.finish(offset) else { return };
+        let entry = entry.as_deref();
+        match result {
+            Ok(attempt) => {
+                let same_target = sent.wish.sink == subscription.wish.sink;
+                let report = Answered { offset, entry, finished, attempt, same_target };
+                self.settle(&subscription, report);
+            }
+            Err(Unsent::TooOld) => {
+                self.give_up(&subscription, offset, entry, Reason::Age, finished);
+            }
+            Err(Unsent::Gone) => {
+                tracing::warn!(subscription = %subscription.id, offset, "an event is gone");
+                self.bury(&subscription, offset, true, Reason::EventGone, finished.attempts);
+            }
+            Err(Unsent::Unreadable(why)) => {
+                tracing::error!(subscription = %subscription.id, offset, why, "an event waits");
+                let due = after(clock::now(), UNREADABLE_PAUSE);
+                self.retry_at(&subscription, offset, due, finished);
+            }
+        }
+        self.roster.touch(number);
+    }
+
+    /// Decides what follows an attempt, and carries it out.
+    fn settle(&mut self, subscription: &Subscription, report: Answered<'_>) {
+        let Answered { offset, entry, mut finished, attempt, same_target } = report;
+        let (number, now) = (subscription.number, clock::now());
+        self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
+        finished.attempts.push(attempt.clone());
+        let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
+        let stored = entry.map_or(now, |entry| entry.at);
+        let (policy, tries) = (&subscription.wish.policy, finished.attempts.len());
+        let verdict = classify(&attempt.outcome, policy, tries, stored, now, clock::dice());
+        match verdict {
+            Verdict::Done => lane.stats.count_delivered(),
+            _ => lane.stats.count_failed(attempt.outcome.to_string()),
+        }
+        if same_target && let Some(time) = attempt.outcome.asked_pause(now) {
+            lane.hold_until(time);
+        }
+        match verdict {
+            Verdict::Done => {
+                self.metrics.count_delivery("done");
+                if finished.retried {
+                    self.settler.push(Settlement::Done { subscription: number, offset });
+                }
+            }
+            Verdict::RetryAt(due) => {
+                self.metrics.count_delivery("retry");
+                self.retry_at(subscription, offset, due, finished);
+            }
+            Verdict::FailEvent(reason) => {
+                self.give_up(subscription, offset, entry, reason, finished);
+            }
+            // The event waits until the end is written: should the subscription have got another
+            // target by then, it goes there.
+            Verdict::End => {
+                self.metrics.count_delivery("ended");
+                if same_target {
+                    lane.ending = true;
+                }
+                self.retry_at(subscription, offset, now, finished);
+                if same_target {
+                    self.settler.end(number, subscription.wish.sink.clone());
+                }
+            }
+        }
+    }
+
+    fn retry_at(
+        &mut self,
+        subscription: &Subscription,
+        offset: Offset,
+        due: Timestamp,
+        finished: Finished,
+    ) {
+        let Finished { attempts, key, .. } = finished;
+        let number = subscription.number;
+        let retry = Retry { subscription: number, offset, due, attempts };
+        if let Some(lane) = self.roster.lanes.get_mut(&number) {
+            lane.wait(&retry, key);
+        }
+        self.settler.push(Settlement::Retry(retry));
+        self.roster.wake_at(due, number, offset);
+    }
+
+    fn give_up(
+        &mut self,
+        subscription: &Subscription,
+        offset: Offset,
+        entry: Option<&Entry>,
+        reason: Reason,
+        finished: Finished,
+    ) {
+        let Finished { attempts, retried, .. } = finished;
+        if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
+            self.metrics.count_delivery("dropped");
+            if retried {
+                self.settler.push(Settlement::Done { subscription: subscription.number, offset });
+            }
+            return;
+        }
+        // Off for events that tell of dead letters themselves.
+        let announce = entry.and_then(Entry::event).is_none_or(|event| event.kind != DEATH_NOTICE);
+        self.bury(subscription, offset, announce, reason, attempts);
+    }
+
+    /// Keeps a dead letter, whatever the policy says of events whose attempts are used up.
+    fn bury(
+        &mut self,
+        subscription: &Subscription,
+        offset: Offset,
+        announce: bool,
+        reason: Reason,
+        attempts: Vec<Attempt>,
+    ) {
+        self.metrics.count_delivery("dead");
+        let letter = DeadLetter {
+            subscription: subscription.number,
+            subscription_id: subscription.id.clone(),
+            offset,
+            at: clock::now(),
+            reason,
+            attempts,
+        };
+        self.settler.push(Settlement::Dead { letter, announce });
+    }
+}

@@ -1,0 +1,271 @@
+//! Property: each record kind in each version reads back as what was written.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use serde::Serialize;
+use serde_json::json;
+
+use super::samples::{at, event, subscription};
+use super::{delivery_v1, envelope, from_bytes, subscription_v1, to_bytes};
+use crate::domain::Timestamp;
+use crate::domain::attribute::Value;
+use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
+use crate::domain::event::{Data, Event, Form, Message, Origin};
+use crate::domain::filter::Filter;
+use crate::domain::gap::Missing;
+use crate::domain::grant::{Grant, Grants};
+use crate::domain::lease::{Asked, Lease};
+use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
+use crate::domain::record::{Progress, Record, Token};
+use crate::domain::sign::Secret;
+use crate::domain::subscription::{
+    Encoding, End, Method, Signing, Sink, Start, State, Subscription,
+};
+use crate::domain::topic::Topic;
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,12}"
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (-1_000_000_000_000i64..10_000_000_000_000).prop_map(at)
+}
+
+fn span() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_millis)
+}
+
+fn of<T: Clone + std::fmt::Debug + 'static>(values: &[T]) -> impl Strategy<Value = T> + use<T> {
+    proptest::sample::select(values.to_vec())
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let value = prop_oneof![
+        any::<bool>().prop_map(Value::Boolean),
+        any::<i32>().prop_map(Value::Integer),
+        text().prop_map(Value::String),
+    ];
+    let data = (vec(any::<u8>(), 0..40), of(&[Form::Json, Form::Text, Form::Binary]))
+        .prop_map(|(bytes, form)| Data { bytes: Bytes::from(bytes), form });
+    let message = (text(), any::<u8>(), any::<bool>(), option::of(text())).prop_flat_map(
+        |(publisher, qos, utf8, response_topic)| {
+            let rest = (option::of(vec(any::<u8>(), 0..9)), vec((text(), text()), 0..3));
+            rest.prop_map(move |(correlation_data, user_properties)| {
+                Box::new(Message {
+                    publisher: publisher.clone(),
+                    qos,
+                    utf8,
+                    response_topic: response_topic.clone(),
+                    correlation_data: correlation_data.map(Bytes::from),
+                    user_properties,
+                })
+            })
+        },
+    );
+    let names = (text(), text(), text(), option::of(text()), option::of(text()));
+    let rest = (vec((text(), value), 0..3), "[a-z]{1,5}(/[a-z0-9]{1,4}){0,3}", option::of(data));
+    let origin = of(&[Origin::Raw, Origin::CloudEvent]);
+    (names, rest, origin, option::of(message)).prop_map(|(names, rest, origin, message)| {
+        let (id, source, kind, subject, dataschema) = names;
+        let (extensions, topic, data) = rest;
+        let topic = Topic::parse(&topic).expect("valid");
+        Event {
+            id,
+            source,
+            kind,
+            subject,
+            dataschema,
+            extensions,
+            topic,
+            data,
+            origin,
+            message,
+            ..event()
+        }
+    })
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    let class = prop_oneof![
+        (100u16..600).prop_map(Class::Status),
+        (1u16..6).prop_map(Class::Hundred),
+        Just(Class::Network),
+    ];
+    let limits = (span(), any::<u32>(), option::of(any::<u32>()), option::of(any::<u64>()));
+    let ends = (
+        of(&[OnGone::End, OnGone::Fail]),
+        of(&[OnExhausted::DeadLetter, OnExhausted::Drop]),
+        of(&[Ordering::None, Ordering::Key, Ordering::Strict]),
+    );
+    let lists = (vec(span(), 0..4), vec(class.clone(), 0..3), vec(class, 0..3));
+    (limits, ends, lists, option::of(span())).prop_map(|(limits, ends, lists, max_age)| {
+        let (timeout, max_in_flight, rate_per_second, hold) = limits;
+        let (on_gone, on_exhausted, ordering) = ends;
+        let (retry, retry_on, ignore) = lists;
+        Policy {
+            timeout,
+            max_in_flight,
+            rate_per_second,
+            ordering,
+            retry,
+            retry_on,
+            ignore,
+            on_gone,
+            on_exhausted,
+            max_age,
+            hold,
+        }
+    })
+}
+
+fn subscriptions() -> impl Strategy<Value = Subscription> {
+    let filters = [
+        json!({"topic": "a/#"}),
+        json!({"exact": {"type": "a"}}),
+        json!({"all": [{"prefix": {"id": "a"}}, {"not": {"suffix": {"id": "b"}}}]}),
+    ];
+    let filters = filters.map(|filter| Filter::parse(&filter).expect("valid"));
+    let sink = (of(&[Method::Post, Method::Put, Method::Patch]), btree_map(text(), text(), 0..3))
+        .prop_map(|(method, headers)| {
+            let url = "https://worker.lan/a?b=c".parse().expect("valid");
+            Sink::Http { url, method, headers }
+        });
+    let signing = option::of(any::<[u8; 32]>()).prop_map(|key| match key {
+        None => Signing::None,
+        Some(key) => Signing::StandardWebhooks(Secret::new(key)),
+    });
+    let asked = prop_oneof![
+        Just(Asked::Default),
+        Just(Asked::Forever),
+        any::<u64>().prop_map(Asked::Seconds)
+    ];
+    let start =
+        prop_oneof![Just(Start::Now), Just(Start::Earliest), any::<u64>().prop_map(Start::Offset)];
+    let lease =
+        (any::<u64>(), time()).prop_map(|(seconds, expires_at)| Lease { seconds, expires_at });
+    let ends = of(&[End::Expired, End::Gone, End::Revoked, End::Deleted]);
+    let state = prop_oneof![
+        Just(State::Active),
+        Just(State::Paused),
+        (ends, time()).prop_map(|(end, at)| State::Ended(end, at))
+    ];
+    let encoding = of(&[Encoding::Structured, Encoding::Binary, Encoding::Raw]);
+    let ids = (text(), any::<u32>(), any::<u64>(), option::of(text()), option::of(text()));
+    let wish = (of(&filters), sink, encoding, signing, policies(), asked, start);
+    (ids, wish, option::of(lease), state, time()).prop_map(|(ids, wish, lease, state, at)| {
+        let (id, number, version, owner, name) = ids;
+        let mut held = Subscription { id, number, version, owner, lease, state, ..subscription() };
+        held.updated_at = at;
+        held.wish.name = name;
+        let (filter, sink, encoding, signing, policy, asked, start) = wish;
+        (held.wish.filter, held.wish.sink, held.wish.encoding) = (filter, sink, encoding);
+        (held.wish.signing, held.wish.policy) = (signing, policy);
+        (held.wish.lease, held.wish.start) = (asked, start);
+        held
+    })
+}
+
+fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
+    let outcome = prop_oneof![
+        (any::<u16>(), option::of(span()))
+            .prop_map(|(status, retry_after)| Outcome::Answered { status, retry_after }),
+        text().prop_map(Outcome::Failed),
+        text().prop_map(Outcome::Refused),
+    ];
+    vec(
+        (time(), span(), outcome).prop_map(|(at, took, outcome)| Attempt { at, took, outcome }),
+        0..4,
+    )
+}
+
+fn letters(reasons: &'static [Reason]) -> impl Strategy<Value = DeadLetter> {
+    let place = (any::<u32>(), text(), any::<u64>());
+    (place, time(), of(reasons), attempts()).prop_map(|(place, at, reason, attempts)| {
+        let (subscription, subscription_id, offset) = place;
+        DeadLetter { subscription, subscription_id, offset, at, reason, attempts }
+    })
+}
+
+fn others() -> impl Strategy<Value = Record> {
+    let grants = ["publish:a/#", "subscribe:+", "manage", "admin"];
+    let grants = grants.map(|grant| Grant::parse(grant).expect("valid"));
+    let token = (text(), text(), vec(of(&grants), 0..4), any::<[u8; 32]>(), time());
+    let numbers = (any::<u32>(), any::<u64>(), any::<u64>());
+    let marks = (vec((any::<u32>(), any::<u64>()), 0..4), vec(any::<u32>(), 0..4));
+    prop_oneof![
+        (any::<u32>(), text()).prop_map(|(number, id)| Record::SubscriptionRemoved { number, id }),
+        text().prop_map(|id| Record::TokenRevoked { id }),
+        token.prop_map(|(id, name, grants, digest, created_at)| {
+            Record::Token(Token { id, name, grants: Grants(grants), digest, created_at })
+        }),
+        (any::<u32>(), any::<u64>(), time(), attempts()).prop_map(|held| {
+            let (subscription, offset, due, attempts) = held;
+            Record::Retry(Retry { subscription, offset, due, attempts })
+        }),
+        (any::<u32>(), any::<u64>())
+            .prop_map(|(subscription, offset)| Record::Settled { subscription, offset }),
+        (any::<u64>(), marks).prop_map(|(matched, (lagging, caught_up))| {
+            Record::Progress(Progress { matched, lagging, caught_up })
+        }),
+        numbers.prop_map(|(subscription, from, to)| {
+            Record::Gap { subscription, missing: Missing { from, to } }
+        }),
+    ]
+}
+
+/// A record's bytes in an older version.
+pub(super) fn older(kind: u8, version: u8, value: &impl Serialize) -> Vec<u8> {
+    let mut body = Vec::new();
+    envelope::body(kind, value, &mut body);
+    let length = u32::try_from(body.len()).expect("small");
+    [&[kind, version][..], &length.to_le_bytes(), &body].concat()
+}
+
+proptest! {
+    #[test]
+    fn an_event_reads_back(event in events()) {
+        let record = Record::Event(Box::new(event));
+        prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
+    }
+
+    #[test]
+    fn a_subscription_reads_back_and_version_1_of_it_holds_nothing(held in subscriptions()) {
+        let bytes = older(2, 1, &subscription_v1::Subscription::from(&held));
+        let record = Record::Subscription(Box::new(held.clone()));
+        prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
+        let mut before = held;
+        before.wish.policy.hold = None;
+        let record = Record::Subscription(Box::new(before));
+        prop_assert_eq!(from_bytes(&bytes).expect("own bytes"), record);
+    }
+
+    #[test]
+    fn a_dead_letter_reads_back(letter in letters(&Reason::ALL)) {
+        let record = Record::DeadLetter(letter);
+        prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
+    }
+
+    #[test]
+    fn a_dead_letter_of_version_1_reads_back(letter in letters(&Reason::ALL[..4])) {
+        let reason = Reason::ALL.iter().position(|reason| *reason == letter.reason);
+        let held = delivery_v1::DeadLetter {
+            subscription: letter.subscription,
+            subscription_id: letter.subscription_id.clone(),
+            offset: letter.offset,
+            at: letter.at.as_millisecond(),
+            reason: u8::try_from(reason.expect("one of all")).expect("few"),
+            attempts: letter.attempts.iter().map(delivery_v1::Attempt::from).collect(),
+        };
+        let read = from_bytes(&older(8, 1, &held)).expect("own bytes");
+        prop_assert_eq!(read, Record::DeadLetter(letter));
+    }
+
+    #[test]
+    fn every_other_kind_reads_back(record in others()) {
+        prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
+    }
+}

@@ -1,0 +1,268 @@
+//! Records for tests: every kind, and of each kind every variant that a release could have
+//! written. Only ever appended to: the corpus of old files was made of these.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::domain::Timestamp;
+use crate::domain::attribute::Value;
+use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
+use crate::domain::event::{Data, Event, Form, Message, Origin};
+use crate::domain::filter::Filter;
+use crate::domain::gap::Missing;
+use crate::domain::grant::{Grant, Grants};
+use crate::domain::lease::{Asked, Lease};
+use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
+use crate::domain::record::{Progress, Record, Token};
+use crate::domain::sign::Secret;
+use crate::domain::subscription::{
+    Encoding, End, Method, Signing, Sink, Start, State, Subscription, Wish,
+};
+use crate::domain::topic::Topic;
+
+/// A time so many milliseconds after 1970.
+pub(super) fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).expect("in range")
+}
+
+/// An event with everything that an event can have.
+pub(super) fn event() -> Event {
+    Event {
+        id: "1".to_owned(),
+        source: "/s".to_owned(),
+        kind: "a.b".to_owned(),
+        subject: Some("x".to_owned()),
+        time: Some("2026-11-21T10:00:00+01:00".to_owned()),
+        datacontenttype: Some("application/json".to_owned()),
+        dataschema: None,
+        extensions: vec![
+            ("n".to_owned(), Value::Integer(-5)),
+            ("ok".to_owned(), Value::Boolean(true)),
+            ("s".to_owned(), Value::String("t".to_owned())),
+        ],
+        topic: Topic::parse("a/b").expect("valid"),
+        data: Some(Data { bytes: Bytes::from_static(b"{\"a\": 1}"), form: Form::Json }),
+        origin: Origin::Raw,
+        message: Some(Box::new(Message {
+            publisher: "t1/c1".to_owned(),
+            qos: 1,
+            utf8: true,
+            response_topic: Some("r".to_owned()),
+            correlation_data: Some(Bytes::from_static(&[0, 255])),
+            user_properties: vec![("k".to_owned(), "v".to_owned())],
+        })),
+    }
+}
+
+/// A subscription with everything that a subscription can have.
+pub(super) fn subscription() -> Subscription {
+    Subscription {
+        id: "sub_1".to_owned(),
+        number: 7,
+        version: 3,
+        owner: Some("t1".to_owned()),
+        wish: Wish {
+            name: Some("thumbnailer".to_owned()),
+            labels: BTreeMap::from([("team".to_owned(), "media".to_owned())]),
+            filter: Filter::parse(&json!({"not": {"topic": "a/+"}})).expect("valid"),
+            sink: Sink::Http {
+                url: "https://worker.lan/hook?x=1".parse().expect("valid"),
+                method: Method::Put,
+                headers: BTreeMap::from([("x-site".to_owned(), "ob-7".to_owned())]),
+            },
+            encoding: Encoding::Binary,
+            signing: Signing::StandardWebhooks(Secret::new([7; 32])),
+            lease: Asked::Seconds(3_600),
+            start: Start::Offset(12),
+            policy: Policy {
+                ordering: Ordering::Key,
+                ignore: vec![Class::Status(412), Class::Network, Class::Hundred(4)],
+                max_age: Some(Duration::from_secs(60)),
+                rate_per_second: Some(5),
+                hold: Some(512 << 20),
+                ..Policy::default()
+            },
+        },
+        lease: Some(Lease { seconds: 3_600, expires_at: at(1_700_000_000_000) }),
+        state: State::Ended(End::Gone, at(1_700_000_000_001)),
+        created_at: at(1),
+        updated_at: at(2),
+    }
+}
+
+/// An attempt of each outcome.
+pub(super) fn attempts() -> Vec<Attempt> {
+    let attempt = |outcome| Attempt { at: at(5), took: Duration::from_millis(12), outcome };
+    vec![
+        attempt(Outcome::Answered { status: 503, retry_after: Some(Duration::from_secs(9)) }),
+        attempt(Outcome::Failed("connection reset".to_owned())),
+        attempt(Outcome::Refused("loopback".to_owned())),
+    ]
+}
+
+/// One record of each kind.
+pub(super) fn every_kind() -> Vec<Record> {
+    vec![
+        Record::Event(Box::new(event())),
+        Record::Subscription(Box::new(subscription())),
+        Record::SubscriptionRemoved { number: 7, id: "sub_1".to_owned() },
+        Record::Token(Token {
+            id: "t1".to_owned(),
+            name: "ci".to_owned(),
+            grants: Grants(vec![Grant::parse("publish:a/#").expect("valid"), Grant::Admin]),
+            digest: [9; 32],
+            created_at: at(4),
+        }),
+        Record::TokenRevoked { id: "t1".to_owned() },
+        Record::Retry(Retry { subscription: 7, offset: 8, due: at(6), attempts: attempts() }),
+        Record::Settled { subscription: 7, offset: 8 },
+        Record::DeadLetter(DeadLetter {
+            subscription: 7,
+            subscription_id: "sub_1".to_owned(),
+            offset: 8,
+            at: at(7),
+            reason: Reason::Permanent,
+            attempts: attempts(),
+        }),
+        Record::Progress(Progress { matched: 9, lagging: vec![(1, 2)], caught_up: vec![3] }),
+        Record::Gap { subscription: 7, missing: Missing { from: 10, to: 1 << 33 } },
+    ]
+}
+
+/// One record of each kind, then one for each variant of their parts.
+pub(super) fn every_variant() -> Vec<Record> {
+    let mut all = every_kind();
+    all.extend(events().into_iter().map(|event| Record::Event(Box::new(event))));
+    all.extend(wishes().into_iter().enumerate().map(|(index, wish)| {
+        let number = u32::try_from(index).expect("few");
+        let id = format!("wish-{index}");
+        let held = Subscription { id, number, wish, state: State::Active, ..subscription() };
+        Record::Subscription(Box::new(held))
+    }));
+    all.extend(standings().into_iter().map(|held| Record::Subscription(Box::new(held))));
+    all.extend(deliveries());
+    all
+}
+
+fn events() -> Vec<Event> {
+    let data = |bytes: &'static [u8], form| Some(Data { bytes: Bytes::from_static(bytes), form });
+    let plain = Event {
+        subject: None,
+        time: None,
+        datacontenttype: None,
+        extensions: vec![],
+        data: None,
+        origin: Origin::CloudEvent,
+        message: None,
+        ..event()
+    };
+    let by_mqtt = |qos| {
+        let message = Message { publisher: "/c".to_owned(), qos, ..Message::default() };
+        Event { message: Some(Box::new(message)), origin: Origin::Raw, ..plain.clone() }
+    };
+    vec![
+        plain.clone(),
+        Event { dataschema: Some("urn:x".to_owned()), ..plain.clone() },
+        Event { data: data(b"", Form::Text), ..plain.clone() },
+        Event { data: data("grün\n".as_bytes(), Form::Text), ..plain.clone() },
+        Event { data: data(&[0, 0xff, 0xc3, b'T', b'D', b'F', b'1'], Form::Binary), ..by_mqtt(0) },
+        Event { data: data(b"[ 1,2 ]", Form::Json), ..by_mqtt(2) },
+        Event { topic: Topic::parse("ü/日本").expect("valid"), ..plain },
+    ]
+}
+
+fn wishes() -> Vec<Wish> {
+    let wish = || subscription().wish;
+    let to = |method| Sink::Http {
+        url: "http://[2001:db8::1]:8080/a%20b".parse().expect("valid"),
+        method,
+        headers: BTreeMap::new(),
+    };
+    let filter = |value| Filter::parse(&value).expect("valid");
+    let mut all = vec![
+        Wish { name: None, labels: BTreeMap::new(), ..wish() },
+        Wish { signing: Signing::None, ..wish() },
+        Wish { lease: Asked::Default, start: Start::Now, ..wish() },
+        Wish { lease: Asked::Forever, start: Start::Earliest, ..wish() },
+        Wish { filter: filter(json!({"exact": {"type": "a", "source": "/s"}})), ..wish() },
+        Wish {
+            filter: filter(json!({"any": [
+                {"all": [{"prefix": {"subject": "x"}}, {"suffix": {"type": ".z"}}]},
+                {"topic": "#"}]})),
+            ..wish()
+        },
+    ];
+    all.extend([Method::Post, Method::Put, Method::Patch].map(|m| Wish { sink: to(m), ..wish() }));
+    let encodings = [Encoding::Structured, Encoding::Binary, Encoding::Raw];
+    all.extend(encodings.map(|encoding| Wish { encoding, ..wish() }));
+    all.extend(policies().into_iter().map(|policy| Wish { policy, ..wish() }));
+    all
+}
+
+fn policies() -> Vec<Policy> {
+    let ordered = |ordering| Policy { ordering, ..Policy::default() };
+    vec![
+        ordered(Ordering::None),
+        ordered(Ordering::Key),
+        ordered(Ordering::Strict),
+        Policy { on_gone: OnGone::Fail, on_exhausted: OnExhausted::Drop, ..Policy::default() },
+        Policy { retry: vec![], retry_on: vec![], max_in_flight: 1, ..Policy::default() },
+        Policy { retry: vec![Duration::from_millis(1)], ..Policy::default() },
+        Policy { hold: Some(0), ..Policy::default() },
+        Policy { hold: Some(1 << 40), ..Policy::default() },
+    ]
+}
+
+fn standings() -> Vec<Subscription> {
+    let ended = |why| State::Ended(why, at(9));
+    let states = [
+        State::Active,
+        State::Paused,
+        ended(End::Expired),
+        ended(End::Gone),
+        ended(End::Revoked),
+        ended(End::Deleted),
+    ];
+    let mut all: Vec<Subscription> = (100..)
+        .zip(states)
+        .map(|(number, state)| Subscription {
+            id: state.as_str().to_owned() + &number.to_string(),
+            number,
+            state,
+            ..subscription()
+        })
+        .collect();
+    let id = "endless".to_owned();
+    all.push(Subscription { id, number: 200, lease: None, owner: None, ..subscription() });
+    all
+}
+
+fn deliveries() -> Vec<Record> {
+    let grants = ["publish:#", "subscribe:+/b", "manage", "admin"];
+    let grants = grants.map(|text| Grant::parse(text).expect("valid")).to_vec();
+    let mut all = vec![Record::Token(Token {
+        id: "t2".to_owned(),
+        name: "n\u{fc}".to_owned(),
+        grants: Grants(grants),
+        digest: [255; 32],
+        created_at: at(-1),
+    })];
+    let offset = 1 << 32;
+    all.push(Record::Retry(Retry { subscription: 1, offset, due: at(0), attempts: vec![] }));
+    for (offset, reason) in (0..).zip(Reason::ALL) {
+        let status = 404;
+        let outcome = Outcome::Answered { status, retry_after: None };
+        let attempts = vec![Attempt { at: at(3), took: Duration::ZERO, outcome }];
+        let subscription_id = "s".to_owned();
+        let letter =
+            DeadLetter { subscription: 1, subscription_id, offset, at: at(8), reason, attempts };
+        all.push(Record::DeadLetter(letter));
+    }
+    all.push(Record::Progress(Progress::default()));
+    let lagging = vec![(0, 0), (u32::MAX, 1 << 32)];
+    all.push(Record::Progress(Progress { matched: 1 << 40, lagging, caught_up: vec![] }));
+    all
+}

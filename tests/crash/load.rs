@@ -16,8 +16,9 @@ use crate::support::http::STRUCTURED;
 
 const HTTP_PUBLISHERS: usize = 4;
 const MQTT_PUBLISHERS: usize = 2;
+const SUBSCRIBERS: usize = 2;
 /// Most events of one publisher in one round, so that the whole test stays short.
-const EVENTS_MAX: usize = 150;
+const EVENTS_MAX: usize = 400;
 /// Most publishes that an MQTT publisher has out.
 const IN_FLIGHT: u16 = 50;
 
@@ -45,7 +46,9 @@ pub(crate) async fn run(http: SocketAddr, mqtt: SocketAddr, plan: Plan) -> Ledge
     for n in 0..MQTT_PUBLISHERS {
         tasks.spawn(publish_by_mqtt(mqtt, format!("r{round}-m{n}")));
     }
-    tasks.spawn(change_subscriptions(Api::new(http), format!("r{round}")));
+    for n in 0..SUBSCRIBERS {
+        tasks.spawn(change_subscriptions(Api::new(http), format!("r{round}-s{n}")));
+    }
     let mut all = Ledger::default();
     while let Some(ledger) = tasks.join_next().await {
         all.add(ledger.expect("no panic in the load"));

@@ -1,5 +1,6 @@
-//! A disk whose power can be cut: processes run over a preloaded library that notes how to undo what
-//! is not on the disk yet, and the cut takes back what the dice say. No process may be running then.
+//! A disk whose power can be cut: processes run over a preloaded library that notes how to undo
+//! what is not on the disk yet, and the cut takes back what the dice say. It must never be cut
+//! while a process runs.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;

@@ -8,10 +8,10 @@
  * Before a write the old bytes of the pages that it touches and the old length go to the journal;
  * a sync that succeeded notes up to where the file's notes are void. Everything that the process
  * did reaches the page cache, so a killed process leaves the real files and a journal of what to
- * take back. sync_file_range is not intercepted: it makes nothing durable. Directory entries (create,
- * rename, unlink) are durable at once. Ways of writing that are not modelled end the process
- * (synchronous descriptors) or are refused so that the caller falls back (copies inside the kernel);
- * system calls that do not go through libc and written memory maps are not seen. */
+ * take back. sync_file_range is not intercepted: it makes nothing durable. Directory entries
+ * (create, rename, unlink) are durable at once. Ways of writing that are not modelled end the
+ * process (synchronous descriptors) or are refused so that the caller falls back (copies inside the
+ * kernel); system calls that do not go through libc and written memory maps are not seen. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -34,8 +34,8 @@
 #define ALIAS(name) EXPORT __attribute__((alias(#name)))
 
 /* What a note says. WRITE: bytes from `start` to `end` are about to be written. CUT: the same for
- * what a truncation is about to cut. LENGTH: the truncation itself, to `end`. SYNC: the file's notes
- * before `start` are void. GONE: all of them are, the file is about to go. */
+ * what a truncation is about to cut. LENGTH: the truncation itself, to `end`. SYNC: the notes of
+ * the file before `start` are void. GONE: all of them are, the file is about to go. */
 enum kind { WRITE = 1, CUT, LENGTH, SYNC, GONE };
 
 /* A note in the journal; `bytes` old bytes follow, from `start` on. */

@@ -106,7 +106,7 @@ impl Trial {
     /// The same with the longest life that there is.
     pub(crate) async fn kill_after_load(&mut self) {
         let hub = self.start();
-        self.load_and_kill(hub, Duration::from_millis(LIFE_MAX)).await;
+        self.load_and_kill(hub, Duration::from_millis(LONG_LIFE_MAX)).await;
     }
 
     /// Starts a hub and stops it as a service manager does.

@@ -14,7 +14,8 @@ impl Dice {
         Self::new(seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1))
     }
 
-    fn new(seed: u64) -> Self {
+    /// Dice of a known seed.
+    pub(crate) fn new(seed: u64) -> Self {
         Self { seed, state: seed }
     }
 
@@ -30,6 +31,11 @@ impl Dice {
     /// A number in a range, both ends included.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.throw() % (high - low + 1)
+    }
+
+    /// True once in so many throws.
+    pub(crate) fn one_in(&mut self, throws: u64) -> bool {
+        self.between(1, throws) == 1
     }
 
     fn throw(&mut self) -> u64 {

@@ -1,7 +1,7 @@
 //! The load: publishers by HTTP and MQTT and somebody who changes subscriptions, until the hub is
-//! dead. Only what the hub acknowledged is written down.
+//! dead. What the hub acknowledged is written down, and what it may have taken.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use http::Method;
@@ -16,21 +16,39 @@ use crate::support::http::STRUCTURED;
 
 const HTTP_PUBLISHERS: usize = 4;
 const MQTT_PUBLISHERS: usize = 2;
+const SUBSCRIBERS: usize = 2;
 /// Most events of one publisher in one round, so that the whole test stays short.
-const EVENTS_MAX: usize = 150;
+const EVENTS_MAX: usize = 400;
 /// Most publishes that an MQTT publisher has out.
 const IN_FLIGHT: u16 = 50;
 
-/// Runs until the hub is dead or everything is said. Answers what was acknowledged.
-pub(crate) async fn run(http: SocketAddr, mqtt: SocketAddr, round: u64) -> Ledger {
+/// What is to be said in one round.
+pub(crate) struct Plan {
+    /// In the names of all that is new.
+    pub(crate) round: u64,
+    /// Events that are said again first, as publishers do who do not know whether they were heard.
+    pub(crate) again: BTreeSet<String>,
+    /// Bytes that every event by HTTP has beside its key.
+    pub(crate) padding: usize,
+}
+
+/// Runs until the hub is dead or everything is said.
+pub(crate) async fn run(http: SocketAddr, mqtt: SocketAddr, plan: Plan) -> Ledger {
+    let Plan { round, again, padding } = plan;
     let mut tasks = JoinSet::new();
+    let mut again = Vec::from_iter(again);
     for n in 0..HTTP_PUBLISHERS {
-        tasks.spawn(publish_by_http(Api::new(http), format!("r{round}-h{n}")));
+        let name = format!("r{round}-h{n}");
+        let mut keys = std::mem::take(&mut again);
+        keys.extend((0..EVENTS_MAX).map(|n| key(&name, n)));
+        tasks.spawn(publish_by_http(Api::new(http), keys, padding));
     }
     for n in 0..MQTT_PUBLISHERS {
         tasks.spawn(publish_by_mqtt(mqtt, format!("r{round}-m{n}")));
     }
-    tasks.spawn(change_subscriptions(Api::new(http), format!("r{round}")));
+    for n in 0..SUBSCRIBERS {
+        tasks.spawn(change_subscriptions(Api::new(http), format!("r{round}-s{n}")));
+    }
     let mut all = Ledger::default();
     while let Some(ledger) = tasks.join_next().await {
         all.add(ledger.expect("no panic in the load"));
@@ -42,19 +60,27 @@ fn key(name: &str, n: usize) -> String {
     format!("{name}-{n}")
 }
 
-async fn publish_by_http(api: Api, name: String) -> Ledger {
+async fn publish_by_http(api: Api, keys: Vec<String>, padding: usize) -> Ledger {
     let mut ledger = Ledger::default();
-    for n in 0..EVENTS_MAX {
-        let key = key(&name, n);
+    let mut last = None;
+    for key in keys {
         let event = json!({
             "specversion": "1.0", "id": key, "source": "/crash", "type": "crash.http", "data": key,
+            "padding": "x".repeat(padding),
         });
         match request(&api, Method::POST, "/v1/events", &event, STRUCTURED).await {
-            Some((201, _)) => ledger.events.insert(key),
+            Some((201, answer)) => {
+                last = answer["results"][0]["offset"].as_u64().map(|offset| (offset, key.clone()));
+                ledger.events.insert(key);
+            }
             Some((status, body)) => panic!("{status}: {body:?}"),
-            None => break,
-        };
+            None => {
+                ledger.in_doubt.insert(key);
+                break;
+            }
+        }
     }
+    ledger.offsets.extend(last);
     ledger
 }
 
@@ -97,7 +123,7 @@ async fn publish_by_mqtt(hub: SocketAddr, name: String) -> Ledger {
     }
 }
 
-/// Creates, renews and pauses. What is under way when the hub dies is unknown and not checked.
+/// Creates, renews and pauses. What a change that is under way when the hub dies led to is unknown.
 async fn change_subscriptions(api: Api, name: String) -> Ledger {
     let mut ledger = Ledger::default();
     for n in 0..EVENTS_MAX {
@@ -114,10 +140,10 @@ async fn change_subscriptions(api: Api, name: String) -> Ledger {
             steps.push((Method::POST, format!("{path}/pause"), json!({})));
         }
         for (method, path, body) in steps {
-            ledger.subscriptions.remove(&id);
+            ledger.subscriptions.entry(id.clone()).and_modify(|known| *known = None);
             match request(&api, method, &path, &body, "application/json").await {
                 Some((200 | 201, subscription)) => {
-                    ledger.subscriptions.insert(id.clone(), subscription);
+                    ledger.subscriptions.insert(id.clone(), Some(subscription));
                 }
                 Some((status, body)) => panic!("{status}: {body:?}"),
                 None => return ledger,

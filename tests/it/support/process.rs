@@ -59,6 +59,16 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A hub on port 0.
+pub(crate) fn hub(dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = tidings(arguments);
+    command.arg("--data-dir").arg(dir);
+    command.env("TIDINGS__HTTP__LISTEN", "127.0.0.1:0");
+    command.env("TIDINGS__MQTT__LISTEN", "127.0.0.1:0");
+    command.envs(environment.iter().copied());
+    command
+}
+
 /// Kills the child on the way out, a failed assertion's included.
 struct Guard(Option<Child>);
 
@@ -96,12 +106,8 @@ impl Process {
 
     /// Starts a hub on port 0 and waits until it says that it is ready.
     pub(crate) fn start(dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = tidings(arguments);
-        command.arg("--data-dir").arg(dir);
-        command.env("TIDINGS__HTTP__LISTEN", "127.0.0.1:0");
-        command.env("TIDINGS__MQTT__LISTEN", "127.0.0.1:0");
-        command.envs(environment.iter().copied()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the binary");
+        let mut command = hub(dir, arguments, environment);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary");
         let lines = read_lines(child.stdout.take().expect("piped"));
         let mut child = Guard(Some(child));
         let (mut http, mut mqtt, mut setup) = (None, None, None);
@@ -138,9 +144,9 @@ impl Process {
     }
 
     /// SIGKILL, and waits until it is gone.
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(mut self) -> ExitStatus {
         self.child.get().kill().expect("it runs");
-        self.child.get().wait().expect("a child");
+        self.child.get().wait().expect("a child")
     }
 
     pub(crate) fn pid(&mut self) -> Pid {

@@ -156,7 +156,7 @@ fn warm_older(
         next = last.offset + 1;
         for entry in entries.iter().filter(|entry| entry.offset < to) {
             if let Some(event) = entry.event() {
-                prints.push((Window::print(&event.source, &event.id), entry.offset));
+                prints.push((window.print(&event.source, &event.id), entry.offset));
             }
         }
     }

@@ -1,0 +1,143 @@
+//! Durable ingest: the storage layer beside the raw disk, bytes written, recycled segments, and the
+//! whole path beside the storage layer.
+
+use std::time::Duration;
+
+use crate::device::Device;
+use crate::layer::{Layer, Load};
+use crate::place::Place;
+use crate::raw::{Disk, Groups};
+use crate::report::{Row, float, median};
+use crate::{event, path, place};
+
+/// Times that a load and the raw loops are run, one after the other.
+const ROUNDS: usize = 5;
+const TIME: Duration = Duration::from_millis(700);
+
+/// A load before the first round, not counted.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// How long bytes are counted.
+const COUNTED: Duration = Duration::from_secs(3);
+
+/// Producers, and what is to be reached of the raw loop that appends.
+const PRODUCERS: [(usize, &str); 4] = [(1, ">= 0.85"), (16, ">= 0.85"), (64, ""), (256, ">= 0.65")];
+
+/// The key without which segments do not come back.
+const RETENTION: &str = "retention_bytes";
+
+/// Prints the section.
+pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
+    let disk = Disk::new(place.path())?;
+    let dir = place.fresh()?;
+    let layer = Layer::open(dir.path(), &[])?;
+    for (producers, reach) in PRODUCERS {
+        let rounds = rounds(&layer, &disk, producers).await?;
+        row(format!("storage layer, {producers} producers"), &rounds, reach).print();
+    }
+    written(&layer, place).await?;
+    layer.close().await?;
+    recycled(place, &disk).await?;
+    path::measure(place).await
+}
+
+/// One load and the raw loops beside it.
+struct Round {
+    load: Load,
+    raw: Groups,
+}
+
+impl Round {
+    fn append(&self) -> f64 {
+        self.raw.append * self.load.group
+    }
+
+    fn overwrite(&self) -> f64 {
+        self.raw.overwrite * self.load.group
+    }
+}
+
+async fn rounds(layer: &Layer, disk: &Disk, producers: usize) -> anyhow::Result<Vec<Round>> {
+    layer.load(producers, WARM_UP).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let load = layer.load(producers, TIME).await?;
+        rounds.push(Round { raw: disk.groups(load.group_bytes())?, load });
+    }
+    Ok(rounds)
+}
+
+fn row(what: String, rounds: &[Round], reach: &'static str) -> Row {
+    let middle = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+    let overwritten = middle(|round| round.load.per_second() / round.overwrite());
+    Row {
+        what,
+        measured: format!(
+            "{:.0}/s, {:.1} a commit, {:.0} B each",
+            middle(|round| round.load.per_second()),
+            middle(|round| round.load.group),
+            middle(|round| round.load.record_bytes),
+        ),
+        beside: format!(
+            "append {:.0}/s, overwrite {:.0}/s ({overwritten:.2})",
+            middle(Round::append),
+            middle(Round::overwrite),
+        ),
+        ratio: Some(middle(|round| round.load.per_second() / round.append())),
+        reach,
+    }
+}
+
+/// Bytes that reach the device for each event, whoever wrote them.
+async fn written(layer: &Layer, place: &Place) -> anyhow::Result<()> {
+    let what = "bytes to the device per event, 256 producers".to_owned();
+    let device = match Device::under(place.path()) {
+        Ok(device) => device,
+        Err(error) => {
+            Row { what, measured: format!("not measured: {error}"), ..Row::default() }.print();
+            return Ok(());
+        }
+    };
+    let before = device.written()?;
+    let load = layer.load(256, COUNTED).await?;
+    let after = device.written()?;
+    let each = |bytes: u64| float(bytes) / float(load.events);
+    let bytes = each(after.device - before.device);
+    let event = f64::from(u32::try_from(event::BYTES)?);
+    let row = Row {
+        what,
+        measured: format!("{bytes:.0} ({:.0} by us)", each(after.process - before.process)),
+        beside: format!(
+            "event {event:.0}; record in the log {:.0} ({:.2})",
+            load.record_bytes,
+            bytes / load.record_bytes
+        ),
+        ratio: Some(bytes / event),
+        reach: "<= 1.2",
+    };
+    row.print();
+    Ok(())
+}
+
+/// As the first rows, once the log writes into segments that retention gave back.
+async fn recycled(place: &Place, disk: &Disk) -> anyhow::Result<()> {
+    let what = "recycled segments, 16 producers".to_owned();
+    if !tidings::config::REFERENCE.contains(RETENTION) {
+        let measured = format!("not possible without log.{RETENTION}");
+        Row { what, measured, reach: ">= 1.1", ..Row::default() }.print();
+        return Ok(());
+    }
+    let dir = place.fresh()?;
+    let layer = Layer::open(dir.path(), &[("TIDINGS__LOG__RETENTION_BYTES", "64MiB")])?;
+    let mut spares = 0;
+    for _ in 0..20 {
+        layer.load(256, TIME).await?;
+        spares = place::spares(dir.path())?;
+        if spares > 0 {
+            break;
+        }
+    }
+    let rounds = rounds(&layer, disk, 16).await?;
+    row(format!("{what} ({spares} spares)"), &rounds, ">= 1.1").print();
+    layer.close().await
+}

@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::report::float;
 
 /// Ticks of `/proc/PID/stat` in a second: the same on every Linux.
-const TICKS: f64 = 100.0;
+pub(crate) const TICKS: f64 = 100.0;
 
 /// Lines of the profile that are printed.
 const THREADS: usize = 8;
@@ -21,22 +21,23 @@ pub(crate) struct Profile {
     pid: i32,
     begin: Instant,
     before: BTreeMap<u32, Thread>,
+    own: u64,
     perf: Option<(Child, tempfile::TempPath)>,
 }
 
 /// A thread's name and its ticks in user and kernel mode.
 #[derive(Debug, Clone, Default)]
-struct Thread {
-    name: String,
-    user: u64,
-    kernel: u64,
+pub(crate) struct Thread {
+    pub(crate) name: String,
+    pub(crate) user: u64,
+    pub(crate) kernel: u64,
 }
 
 impl Profile {
     /// Begins one of a process.
     pub(crate) fn begin(pid: i32) -> anyhow::Result<Self> {
         let perf = start_perf(pid)?;
-        Ok(Self { pid, begin: Instant::now(), before: threads(pid)?, perf })
+        Ok(Self { pid, begin: Instant::now(), before: threads(pid)?, own: own()?, perf })
     }
 
     /// Ends it and prints it.
@@ -50,9 +51,11 @@ impl Profile {
         let share = |ticks: u64| float(ticks) / TICKS / seconds / cores * 100.0;
         let all = |ticks: fn(&Thread) -> u64| share(used.iter().map(ticks).sum());
         println!(
-            "    processor, % of {cores} cores: user {:.0}, kernel {:.0}; by thread:",
+            "    processor, % of {cores} cores: user {:.0}, kernel {:.0}, the load itself {:.0}; by \
+             thread:",
             all(|thread| thread.user),
-            all(|thread| thread.kernel)
+            all(|thread| thread.kernel),
+            share(own()? - self.own),
         );
         for thread in used.iter().take(THREADS).filter(|thread| thread.user + thread.kernel > 0) {
             let (user, kernel) = (share(thread.user), share(thread.kernel));
@@ -76,7 +79,8 @@ impl Thread {
     }
 }
 
-fn threads(pid: i32) -> anyhow::Result<BTreeMap<u32, Thread>> {
+/// A process' threads by their ids.
+pub(crate) fn threads(pid: i32) -> anyhow::Result<BTreeMap<u32, Thread>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let path = entry?.path();
@@ -91,6 +95,12 @@ fn threads(pid: i32) -> anyhow::Result<BTreeMap<u32, Thread>> {
         found.insert(id.parse()?, thread);
     }
     Ok(found)
+}
+
+/// Ticks of this process, which makes the load.
+fn own() -> anyhow::Result<u64> {
+    let threads = threads(i32::try_from(std::process::id())?)?;
+    Ok(threads.values().map(|thread| thread.user + thread.kernel).sum())
 }
 
 fn cores() -> f64 {
@@ -118,7 +128,7 @@ fn print_symbols(mut perf: Child, data: &tempfile::TempPath) -> anyhow::Result<(
     let text = String::from_utf8_lossy(&printed.stdout).into_owned();
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     for line in lines.take(SYMBOLS) {
-        println!("      {}", line.trim_end());
+        println!("      {}", line.trim_end_matches([' ', '-']));
     }
     Ok(())
 }

@@ -28,7 +28,9 @@ impl Commits {
 impl Hub {
     /// Starts one and waits until it prints where it listens.
     pub(crate) fn start(dir: &Path, environment: &[(&str, &str)]) -> Self {
-        Self { process: Process::start(dir, &["serve", "--dev"], environment) }
+        // Its log lines would stand between the table's.
+        let environment = [environment, &[("TIDINGS__TELEMETRY__LOG_LEVEL", "error")]].concat();
+        Self { process: Process::start(dir, &["serve", "--dev"], &environment) }
     }
 
     /// The running process.

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
+use crate::counters::Work;
 use crate::device::Device;
-use crate::layer::{Layer, Load};
+use crate::layer::Layer;
 use crate::place::Place;
 use crate::raw::{Disk, Groups};
 use crate::report::{Row, float, median};
 use crate::{event, path, place};
 
 /// Times that a load and the raw loops are run, one after the other.
-const ROUNDS: usize = 5;
-const TIME: Duration = Duration::from_millis(700);
+const ROUNDS: usize = 9;
+const TIME: Duration = Duration::from_millis(400);
 
 /// A load before the first round, not counted.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -33,7 +34,7 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
     let layer = Layer::open(dir.path(), &[])?;
     for (producers, reach) in PRODUCERS {
         let rounds = rounds(&layer, &disk, producers).await?;
-        row(format!("storage layer, {producers} producers"), &rounds, reach).print();
+        print(format!("storage layer, {producers} producers"), &rounds, reach);
     }
     written(&layer, place).await?;
     layer.close().await?;
@@ -43,17 +44,21 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
 
 /// One load and the raw loops beside it.
 struct Round {
-    load: Load,
+    work: Work,
     raw: Groups,
 }
 
 impl Round {
+    fn per_second(&self) -> f64 {
+        self.work.records / self.work.seconds
+    }
+
     fn append(&self) -> f64 {
-        self.raw.append * self.load.group
+        self.raw.append * self.work.group()
     }
 
     fn overwrite(&self) -> f64 {
-        self.raw.overwrite * self.load.group
+        self.raw.overwrite * self.work.group()
     }
 }
 
@@ -61,31 +66,45 @@ async fn rounds(layer: &Layer, disk: &Disk, producers: usize) -> anyhow::Result<
     layer.load(producers, WARM_UP).await?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let load = layer.load(producers, TIME).await?;
-        rounds.push(Round { raw: disk.groups(load.group_bytes())?, load });
+        let work = layer.load(producers, TIME).await?;
+        let group_bytes = whole(work.written / work.commits);
+        rounds.push(Round { raw: disk.groups(group_bytes)?, work });
     }
     Ok(rounds)
 }
 
-fn row(what: String, rounds: &[Round], reach: &'static str) -> Row {
+fn print(what: String, rounds: &[Round], reach: &'static str) {
     let middle = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
-    let overwritten = middle(|round| round.load.per_second() / round.overwrite());
-    Row {
+    let overwritten = middle(|round| round.per_second() / round.overwrite());
+    let row = Row {
         what,
         measured: format!(
             "{:.0}/s, {:.1} a commit, {:.0} B each",
-            middle(|round| round.load.per_second()),
-            middle(|round| round.load.group),
-            middle(|round| round.load.record_bytes),
+            middle(Round::per_second),
+            middle(|round| round.work.group()),
+            middle(|round| round.work.record_bytes()),
         ),
         beside: format!(
             "append {:.0}/s, overwrite {:.0}/s ({overwritten:.2})",
             middle(Round::append),
             middle(Round::overwrite),
         ),
-        ratio: Some(middle(|round| round.load.per_second() / round.append())),
+        ratio: Some(middle(|round| round.per_second() / round.append())),
         reach,
+    };
+    row.print();
+    let all = rounds.iter().fold(Work::default(), |all, round| all.plus(round.work));
+    all.print_shares();
+}
+
+/// A float as a whole number. Found by bisection: there is no conversion without `as`.
+fn whole(value: f64) -> usize {
+    let (mut low, mut high) = (1_u32, u32::MAX);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if f64::from(middle) < value { low = middle + 1 } else { high = middle }
     }
+    usize::try_from(low).unwrap_or(usize::MAX)
 }
 
 /// Bytes that reach the device for each event, whoever wrote them.
@@ -99,9 +118,9 @@ async fn written(layer: &Layer, place: &Place) -> anyhow::Result<()> {
         }
     };
     let before = device.written()?;
-    let load = layer.load(256, COUNTED).await?;
+    let work = layer.load(256, COUNTED).await?;
     let after = device.written()?;
-    let each = |bytes: u64| float(bytes) / float(load.events);
+    let each = |bytes: u64| float(bytes) / work.records;
     let bytes = each(after.device - before.device);
     let event = f64::from(u32::try_from(event::BYTES)?);
     let row = Row {
@@ -109,8 +128,8 @@ async fn written(layer: &Layer, place: &Place) -> anyhow::Result<()> {
         measured: format!("{bytes:.0} ({:.0} by us)", each(after.process - before.process)),
         beside: format!(
             "event {event:.0}; record in the log {:.0} ({:.2})",
-            load.record_bytes,
-            bytes / load.record_bytes
+            work.record_bytes(),
+            bytes / work.record_bytes()
         ),
         ratio: Some(bytes / event),
         reach: "<= 1.2",
@@ -138,6 +157,6 @@ async fn recycled(place: &Place, disk: &Disk) -> anyhow::Result<()> {
         }
     }
     let rounds = rounds(&layer, disk, 16).await?;
-    row(format!("{what} ({spares} spares)"), &rounds, ">= 1.1").print();
+    print(format!("{what} ({spares} spares)"), &rounds, ">= 1.1");
     layer.close().await
 }

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use tidings::config::{self, Sources};
@@ -14,8 +14,8 @@ use tidings::store::{self, Lock, Reader, Submit};
 use tidings::telemetry::Metrics;
 use tokio::task::JoinSet;
 
+use crate::counters::{Counters, Work};
 use crate::event::Source;
-use crate::report::float;
 
 /// A store and its threads.
 #[derive(Debug)]
@@ -24,43 +24,9 @@ pub(crate) struct Layer {
     pub(crate) submit: Submit,
     metrics: Arc<Metrics>,
     writer: JoinHandle<Result<(), store::Error>>,
+    /// Id of the writer's thread.
+    thread: u32,
     _lock: Lock,
-}
-
-/// What a load of producers led to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Load {
-    /// Events acknowledged.
-    pub(crate) events: u64,
-    /// In how many seconds.
-    pub(crate) seconds: f64,
-    /// Records in one group commit, on average.
-    pub(crate) group: f64,
-    /// Bytes of the log for each record, the frame's share included.
-    pub(crate) record_bytes: f64,
-}
-
-impl Load {
-    /// Acknowledged events a second.
-    pub(crate) fn per_second(&self) -> f64 {
-        float(self.events) / self.seconds
-    }
-
-    /// Bytes of one group.
-    pub(crate) fn group_bytes(&self) -> usize {
-        let bytes = self.group * self.record_bytes;
-        // Rounded by comparison: there is no cast from a float without `as`.
-        (1..=1 << 21)
-            .find(|size| u32::try_from(*size).is_ok_and(|size| f64::from(size) >= bytes))
-            .unwrap_or(1 << 21)
-    }
-}
-
-/// Counters at one moment.
-struct Counters {
-    records: u64,
-    commits: u64,
-    log_bytes: u64,
 }
 
 impl Layer {
@@ -75,34 +41,35 @@ impl Layer {
         let config = config::load(&sources)?.config;
         let metrics = Arc::new(Metrics::default());
         let store::Store { reader, submit, writer, lock } = store::open(&config, metrics.clone())?;
-        let writer =
-            std::thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run())?;
-        Ok(Self { reader, submit, metrics, writer, _lock: lock })
+        let (sender, begun) = std::sync::mpsc::sync_channel(1);
+        let writer = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            let _receiver_waits = sender.send(std::fs::read_link("/proc/thread-self"));
+            writer.run()
+        })?;
+        let thread = begun.recv()??;
+        let id = thread.file_name().and_then(|id| id.to_str()).context("no id of a thread")?;
+        Ok(Self { reader, submit, metrics, writer, thread: id.parse()?, _lock: lock })
     }
 
     /// Lets so many producers store events for a while, each waiting for its answer.
-    pub(crate) async fn load(&self, producers: usize, time: Duration) -> anyhow::Result<Load> {
-        let (stop, events) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (before, begin) = (self.counters(), Instant::now());
+    pub(crate) async fn load(&self, producers: usize, time: Duration) -> anyhow::Result<Work> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let before = Counters::read(&self.metrics, self.thread)?;
         let mut tasks = JoinSet::new();
         let source = Source::new();
         for _ in 0..producers {
-            let (submit, source) = (self.submit.clone(), source.clone());
-            tasks.spawn(produce(submit, source, stop.clone(), events.clone()));
+            tasks.spawn(produce(self.submit.clone(), source.clone(), stop.clone()));
         }
         tokio::time::sleep(time).await;
         stop.store(true, Ordering::Relaxed);
+        let mut events = 0.0;
         while let Some(ended) = tasks.join_next().await {
-            ended??;
+            events += ended??;
         }
-        let (seconds, after) = (begin.elapsed().as_secs_f64(), self.counters());
-        let records = float(after.records - before.records);
-        Ok(Load {
-            events: events.load(Ordering::Relaxed),
-            seconds,
-            group: records / float(after.commits - before.commits),
-            record_bytes: float(after.log_bytes - before.log_bytes) / records,
-        })
+        let work = Counters::read(&self.metrics, self.thread)?.since(&before);
+        let records = work.records;
+        anyhow::ensure!(events == records, "{records} records of {events} acknowledged events");
+        Ok(work)
     }
 
     /// Closes the store as a clean stop does.
@@ -111,28 +78,17 @@ impl Layer {
         self.writer.join().ok().context("the writer panicked")??;
         Ok(())
     }
-
-    fn counters(&self) -> Counters {
-        Counters {
-            records: self.metrics.store_records.get(),
-            commits: self.metrics.store_commits.get(),
-            log_bytes: self.reader.counts().log_bytes,
-        }
-    }
 }
 
-async fn produce(
-    submit: Submit,
-    source: Source,
-    stop: Arc<AtomicBool>,
-    events: Arc<AtomicU64>,
-) -> anyhow::Result<()> {
+/// The number of events that were acknowledged.
+async fn produce(submit: Submit, source: Source, stop: Arc<AtomicBool>) -> anyhow::Result<f64> {
+    let mut events = 0.0;
     while !stop.load(Ordering::Relaxed) {
         let pending = submit.send(Command::Publish(Box::new(source.next()))).await?;
         match pending.await?? {
-            Reply::Published { duplicate: false, .. } => events.fetch_add(1, Ordering::Relaxed),
+            Reply::Published { duplicate: false, .. } => events += 1.0,
             other => anyhow::bail!("an event was answered with {other:?}"),
         };
     }
-    Ok(())
+    Ok(events)
 }

@@ -7,6 +7,7 @@
     reason = "a benchmark connects, measures and prints as the hub itself must not"
 )]
 
+mod counters;
 mod cpu;
 mod device;
 mod dialogue;
@@ -33,14 +34,22 @@ mod support;
 
 use place::Place;
 
+/// Name of the thread that makes the load.
+const LOAD: &str = "load";
+
 /// What a run consists of when nothing is asked for.
 const SECTIONS: [&str; 5] = ["ingest", "replay", "start", "memory", "peers"];
 
 fn main() -> anyhow::Result<()> {
     // cargo adds `--bench`.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    // One thread: the load must leave the machine to what is measured.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // One thread makes the load, so that the rest of the machine is left to what is measured. Of
+    // tokio's schedulers this one: the other has the writer make a system call for each answer.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name(LOAD)
+        .enable_all()
+        .build()?;
     if words.first().is_some_and(|word| word == "soak") {
         return runtime.block_on(soak::run(words.get(1).map(String::as_str)));
     }

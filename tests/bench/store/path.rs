@@ -46,7 +46,8 @@ async fn one(
         let rate = load::run(address, dialogue.clone(), CONNECTIONS, TIME).await?;
         rates.push(rate.per_second);
         times.push(rate.p99_ms);
-        alone.push(layer.load(producers, TIME / 2).await?.per_second());
+        let work = layer.load(producers, TIME / 2).await?;
+        alone.push(work.records / work.seconds);
     }
     let group = hub.commits().await?.group_since(before);
     let (rate, alone) = (median(rates), median(alone));

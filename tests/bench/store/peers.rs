@@ -61,8 +61,25 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
 /// One way to have an event stored.
 struct Contender {
     name: &'static str,
+    /// What Tidings is to reach of it.
+    reach: &'static str,
     address: SocketAddr,
     dialogue: Arc<dyn Dialogue>,
+}
+
+impl Contender {
+    fn new(
+        name: &'static str,
+        reach: &'static str,
+        address: SocketAddr,
+        dialogue: impl Dialogue + 'static,
+    ) -> Self {
+        Self { name, reach, address, dialogue: Arc::new(dialogue) }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.reach.is_empty()
+    }
 }
 
 /// Prints the section.
@@ -71,25 +88,23 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
     let hub = Hub::start(dir.path(), &[]);
     let (http, mqtt) = (hub.process().http, hub.process().mqtt);
     let mut contenders = vec![
-        Contender { name: "Tidings, HTTP", address: http, dialogue: Arc::new(Http) },
-        Contender { name: "Tidings, MQTT QoS 1", address: mqtt, dialogue: Arc::new(Mqtt) },
+        Contender::new("Tidings, HTTP", "", http, Http),
+        Contender::new("Tidings, MQTT QoS 1", "", mqtt, Mqtt),
     ];
     let redis_dir = place.fresh()?;
     let redis = redis::start(redis_dir.path()).await?;
-    let (name, address) = ("Redis, appendfsync always", redis.address);
-    contenders.push(Contender { name, address, dialogue: Arc::new(Resp) });
+    contenders.push(Contender::new("Redis, appendfsync always", "> 1", redis.address, Resp));
     kept.push((redis, redis_dir));
     for sync in nats::kinds(place.path())? {
         let dir = place.fresh()?;
-        let name = match sync {
-            Sync::Always => "NATS, sync_interval always",
-            Sync::Through => "NATS before 2.10, chattr +S",
-            Sync::Lazy => "NATS before 2.10, not synced",
+        let (name, reach) = match sync {
+            Sync::Always => ("NATS, sync_interval always", "> 1"),
+            Sync::Through => ("NATS before 2.10, chattr +S", "> 1"),
+            Sync::Lazy => ("NATS before 2.10, acks unsynced", "(promises less)"),
         };
         match nats::start(dir.path(), sync).await {
             Ok(peer) => {
-                let address = peer.address;
-                contenders.push(Contender { name, address, dialogue: Arc::new(Nats) });
+                contenders.push(Contender::new(name, reach, peer.address, Nats));
                 kept.push((peer, dir));
             }
             Err(error) => println!("    {name}: not measured: {error}"),
@@ -116,14 +131,14 @@ async fn compare(contenders: &[Contender], clients: u32) -> anyhow::Result<()> {
     for (contender, rates) in contenders.iter().zip(&rates) {
         let rate = middle(rates);
         let p99 = median(rates.iter().map(|rate| rate.p99_ms).collect());
-        let theirs = !contender.name.starts_with("Tidings");
+        let theirs = !contender.is_ours();
         let beside = format!("HTTP {:.2}, MQTT {:.2} times as many", http / rate, mqtt / rate);
         let row = Row {
             what: format!("{}, {clients} clients", contender.name),
             measured: format!("{rate:.0}/s, p99 {p99:.2} ms"),
             beside: if theirs { beside } else { String::new() },
             ratio: theirs.then_some(http.max(mqtt) / rate),
-            reach: if theirs { "> 1" } else { "" },
+            reach: contender.reach,
         };
         row.print();
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long one loop runs. Short, so that many can be alternated with what they are compared to.
-const TIME: Duration = Duration::from_millis(350);
+const TIME: Duration = Duration::from_millis(200);
 
 /// Length of the file that is overwritten.
 const OLD_BYTES: usize = 64 << 20;

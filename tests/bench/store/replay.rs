@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::filled;
 use crate::layer::Layer;
 use crate::place::{self, Place};
-use crate::report::{Row, float, median, mib};
+use crate::report::{Row, median, mib};
 
 const ROUNDS: usize = 3;
 
@@ -19,11 +19,13 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
     let dir = place.fresh()?;
     filled::fill(dir.path(), filled::EVENTS, 0).await?;
     let files = place::segments(dir.path())?;
+    let lengths = files.iter().map(|path| Ok(path.metadata()?.len()));
+    let bytes = mib(lengths.sum::<anyhow::Result<u64>>()?);
     let (mut read, mut cat, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         place::make_cold(dir.path())?;
-        let by_cat = by_cat(&files)?;
-        let by_reader = by_reader(dir.path()).await?;
+        let by_cat = by_cat(&files, bytes)?;
+        let by_reader = by_reader(dir.path(), bytes).await?;
         read.push(by_reader);
         cat.push(by_cat);
         ratios.push(by_reader / by_cat);
@@ -40,18 +42,16 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
 }
 
 /// MiB a second by `cat`.
-fn by_cat(files: &[PathBuf]) -> anyhow::Result<f64> {
-    let bytes: u64 = files.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
+fn by_cat(files: &[PathBuf], bytes: f64) -> anyhow::Result<f64> {
     let begin = Instant::now();
     let status = Command::new("cat").args(files).stdout(Stdio::null()).status()?;
     anyhow::ensure!(status.success(), "cat failed");
-    Ok(mib(bytes) / begin.elapsed().as_secs_f64())
+    Ok(bytes / begin.elapsed().as_secs_f64())
 }
 
-/// MiB of log a second by the reader. Opening warms the tail: the files are made cold after it.
-async fn by_reader(dir: &Path) -> anyhow::Result<f64> {
+/// MiB of segments a second by the reader. Opening warms the tail: the files are made cold after it.
+async fn by_reader(dir: &Path, bytes: f64) -> anyhow::Result<f64> {
     let layer = Layer::open(dir, &[])?;
-    let bytes = layer.reader.counts().log_bytes;
     place::make_cold(dir)?;
     let (begin, mut next, mut events) = (Instant::now(), 0, 0_u64);
     loop {
@@ -63,6 +63,5 @@ async fn by_reader(dir: &Path) -> anyhow::Result<f64> {
     let seconds = begin.elapsed().as_secs_f64();
     anyhow::ensure!(events == u64::from(filled::EVENTS), "{events} events");
     layer.close().await?;
-    anyhow::ensure!(float(bytes) > 0.0, "an empty log");
-    Ok(mib(bytes) / seconds)
+    Ok(bytes / seconds)
 }

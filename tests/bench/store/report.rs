@@ -22,14 +22,14 @@ impl Row {
     pub(crate) fn print(&self) {
         let ratio = self.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         let Self { what, measured, beside, reach, .. } = self;
-        println!("{what:<44} {measured:<36} {beside:<50} {ratio:>6}  {reach}");
+        println!("{what:<50} {measured:<36} {beside:<50} {ratio:>6}  {reach}");
     }
 }
 
 /// The table's head.
 pub(crate) fn print_head() {
-    println!("{:<44} {:<36} {:<50} {:>6}  reach", "what", "measured", "beside", "ratio");
-    println!("{}", "-".repeat(160));
+    println!("{:<50} {:<36} {:<50} {:>6}  reach", "what", "measured", "beside", "ratio");
+    println!("{}", "-".repeat(166));
 }
 
 /// The one in the middle; NaN of none.

@@ -52,8 +52,7 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
     for (before, name) in ALL {
         let mut times = Vec::new();
         for _ in 0..ROUNDS {
-            let (hub, _) = start(dir.path()).await;
-            make(before, hub, dir.path()).await?;
+            make(before, dir.path()).await?;
             let (hub, time) = start(dir.path()).await;
             times.push(time);
             hub.stop().await;
@@ -63,16 +62,14 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn make(before: Before, hub: Hub, dir: &Path) -> anyhow::Result<()> {
+/// What is there was stopped cleanly.
+async fn make(before: Before, dir: &Path) -> anyhow::Result<()> {
     match before {
-        Before::Clean => hub.stop().await,
-        Before::CleanCold => {
-            hub.stop().await;
-            place::make_cold(dir)?;
-        }
-        Before::Kill => hub.kill(),
+        Before::Clean => {}
+        Before::CleanCold => place::make_cold(dir)?,
+        Before::Kill => start(dir).await.0.kill(),
         Before::PowerCut => {
-            hub.kill();
+            start(dir).await.0.kill();
             std::fs::write(dir.join("running"), "another boot")?;
             place::make_cold(dir)?;
         }

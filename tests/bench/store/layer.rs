@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tidings::config::{self, Sources};
 use tidings::domain::command::{Command, Reply};
+use tidings::stop::Stop;
 use tidings::store::{self, Lock, Reader, Submit};
 use tidings::telemetry::Metrics;
 use tokio::task::JoinSet;
@@ -24,6 +25,8 @@ pub(crate) struct Layer {
     pub(crate) submit: Submit,
     metrics: Arc<Metrics>,
     writer: JoinHandle<Result<(), store::Error>>,
+    keeper: JoinSet<Result<(), store::Error>>,
+    stop: Stop,
     /// Id of the writer's thread.
     thread: u32,
     _lock: Lock,
@@ -40,7 +43,10 @@ impl Layer {
         };
         let config = config::load(&sources)?.config;
         let metrics = Arc::new(Metrics::default());
-        let store::Store { reader, submit, writer, lock } = store::open(&config, metrics.clone())?;
+        let (store, lock) = store::open(&config, metrics.clone())?;
+        let store::Store { reader, submit, writer, keeper } = store;
+        let stop = Stop::default();
+        let keeper = JoinSet::from_iter([keeper.run(stop.clone())]);
         let (sender, begun) = std::sync::mpsc::sync_channel(1);
         let writer = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             let _receiver_waits = sender.send(std::fs::read_link("/proc/thread-self"));
@@ -48,7 +54,8 @@ impl Layer {
         })?;
         let thread = begun.recv()??;
         let id = thread.file_name().and_then(|id| id.to_str()).context("no id of a thread")?;
-        Ok(Self { reader, submit, metrics, writer, thread: id.parse()?, _lock: lock })
+        let thread = id.parse()?;
+        Ok(Self { reader, submit, metrics, writer, keeper, stop, thread, _lock: lock })
     }
 
     /// Lets so many producers store events for a while, each waiting for its answer.
@@ -73,7 +80,11 @@ impl Layer {
     }
 
     /// Closes the store as a clean stop does.
-    pub(crate) async fn close(self) -> anyhow::Result<()> {
+    pub(crate) async fn close(mut self) -> anyhow::Result<()> {
+        self.stop.set();
+        while let Some(ended) = self.keeper.join_next().await {
+            ended??;
+        }
         self.submit.close().await;
         self.writer.join().ok().context("the writer panicked")??;
         Ok(())

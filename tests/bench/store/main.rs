@@ -62,6 +62,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure(sections: &[&str]) -> anyhow::Result<()> {
     let place = Place::new()?;
+    println!("load average before: {}", load_average());
     report::print_head();
     for section in sections {
         match *section {
@@ -72,5 +73,12 @@ async fn measure(sections: &[&str]) -> anyhow::Result<()> {
             _ => peers::measure(&place).await?,
         }
     }
+    println!("load average after: {}", load_average());
     Ok(())
+}
+
+/// Figures mean little beside the work of others.
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }

@@ -24,9 +24,7 @@ pub(crate) async fn run(minutes: Option<&str>) -> anyhow::Result<()> {
     let minutes: u64 = minutes.map_or(Ok(MINUTES), str::parse)?;
     let time = Duration::from_secs(minutes * 60);
     let place = Place::new()?;
-    let retention = [("TIDINGS__LOG__RETENTION_BYTES", "1GiB")];
-    let bounded = tidings::config::REFERENCE.contains("retention_bytes");
-    let mut hub = Hub::start(place.path(), if bounded { &retention } else { &[] });
+    let mut hub = Hub::start(place.path(), &[("TIDINGS__LOG__RETENTION_BYTES", "1GiB")]);
     let (http, mqtt) = (hub.process().http, hub.process().mqtt);
     let mut loads = JoinSet::new();
     loads.spawn(load::run(http, Arc::new(Http), CONNECTIONS, time));

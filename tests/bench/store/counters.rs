@@ -103,8 +103,8 @@ impl Work {
     pub(crate) fn print_shares(&self) {
         let share = |seconds: f64| seconds / self.seconds * 100.0;
         println!(
-            "    the writer: {:.0} % of the time in write and fdatasync ({:.0} us each); its thread on \
-             the processor: user {:.0} %, kernel {:.0} %; the producers' thread {:.0} %",
+            "    the writer: {:.0} % of the time in write and fdatasync ({:.0} us each); its \
+             thread on the processor: user {:.0} %, kernel {:.0} %; the producers' thread {:.0} %",
             share(self.commit_seconds),
             self.commit_seconds / self.commits * 1e6,
             share(self.writer_user),

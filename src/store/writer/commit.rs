@@ -70,6 +70,7 @@ impl Commit {
         }
         self.metrics.store_commits.inc();
         self.metrics.store_records.inc_by(u64::from(count));
+        self.metrics.store_written_bytes.inc_by(group.frame.len() as u64);
         match self.make_visible(core, group) {
             Ok(()) => Ok(Ok(())),
             Err(error) => self.fail(core, error),

@@ -2,7 +2,8 @@
 //! before is on disk.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -10,6 +11,7 @@ use super::commit::{Commit, Committed, note_applied};
 use super::group::{COMMANDS_MAX, Group, Pending};
 use super::submit::{Failure, Message};
 use super::thread::Core;
+use crate::clock::Stopwatch;
 use crate::domain::command::{Command, Decision, Refusal, Reply, Rules, View};
 use crate::domain::decide::decide;
 use crate::domain::record::Entry;
@@ -18,6 +20,10 @@ use crate::store::floor::Floor;
 use crate::store::staged::{Outcome, Staged, Totals};
 use crate::store::window::Window;
 use crate::store::{Error, codec, fold};
+
+/// How long a thread that has nothing to do stays awake before it sleeps: being woken takes as long
+/// as a fast disk takes to sync, and whoever was just answered may be back at once.
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// The state that commands are decided against.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ pub(super) struct Stage {
 /// How a group was gathered.
 pub(super) struct Gathered<'a> {
     /// The way to the disk is free and held.
-    pub(super) commit: std::sync::MutexGuard<'a, Commit>,
+    pub(super) commit: MutexGuard<'a, Commit>,
     /// Nothing follows.
     pub(super) closing: bool,
 }
@@ -88,9 +94,8 @@ impl Stage {
             if closing || !waits || deciding.group.is_full() {
                 break core.commit();
             }
-            match core.commit_or_be_called() {
-                Some(commit) => break commit,
-                None => receive_into(queue, inbox),
+            if let Some(commit) = wait_for_disk(core, queue, inbox) {
+                break commit;
             }
         };
         let outcome = deciding.staged.finish();
@@ -199,8 +204,39 @@ impl Deciding<'_> {
     }
 }
 
+/// Waits until the disk is free or further messages came, whichever is first.
+fn wait_for_disk<'a>(
+    core: &'a Core,
+    queue: &mut mpsc::Receiver<Message>,
+    inbox: &mut VecDeque<Message>,
+) -> Option<MutexGuard<'a, Commit>> {
+    let watch = Stopwatch::start();
+    while watch.elapsed() < AWAKE {
+        if let Some(commit) = core.try_commit() {
+            return Some(commit);
+        }
+        if let Ok(message) = queue.try_recv() {
+            inbox.push_back(message);
+            return None;
+        }
+        std::thread::yield_now();
+    }
+    core.commit_or_be_called().or_else(|| {
+        receive_into(queue, inbox);
+        None
+    })
+}
+
 /// Waits for messages and takes what there is. None come once nobody can send any.
 fn receive_into(queue: &mut mpsc::Receiver<Message>, inbox: &mut VecDeque<Message>) {
+    let watch = Stopwatch::start();
+    while watch.elapsed() < AWAKE {
+        if let Ok(message) = queue.try_recv() {
+            inbox.push_back(message);
+            return;
+        }
+        std::thread::yield_now();
+    }
     let mut messages = Vec::with_capacity(COMMANDS_MAX);
     if queue.blocking_recv_many(&mut messages, COMMANDS_MAX) == 0 {
         messages.push(Message::Close);

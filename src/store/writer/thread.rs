@@ -195,7 +195,7 @@ impl Core {
         self.stage.lock().expect("no panic while commands are decided")
     }
 
-    fn try_commit(&self) -> Option<MutexGuard<'_, Commit>> {
+    pub(super) fn try_commit(&self) -> Option<MutexGuard<'_, Commit>> {
         match self.commit.try_lock() {
             Ok(commit) => Some(commit),
             Err(TryLockError::WouldBlock) => None,

@@ -130,6 +130,7 @@ fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Err
                 window.insert(&event.source, &event.id, entry.offset);
             }
         }
+        window.trim(0);
         tail.push(entries.into_iter().map(Arc::new).collect());
     }
     // Records that are no events left room in the window: older events belong into it.

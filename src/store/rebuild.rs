@@ -50,6 +50,7 @@ impl Builder<'_> {
             Err(error @ Error::Newer(_)) => Err(error),
             Err(error) => {
                 tracing::error!(%error, "the tables live in memory until the next start");
+                self.marker.disown();
                 self.in_memory(log)
             }
             built => built,

@@ -78,8 +78,8 @@ impl Window {
         }
     }
 
-    /// Takes an event in, and the oldest out where there is no room. Answers what stands for it if
-    /// it is new to the window.
+    /// Takes an event in. Answers what stands for it if it is new to the window. The oldest ones go
+    /// only with `trim`: this one may be taken back.
     pub(crate) fn insert(&mut self, source: &str, id: &str, offset: Offset) -> Option<Print> {
         if self.size_max == 0 {
             return None;
@@ -89,12 +89,17 @@ impl Window {
         if is_new {
             self.order.push_back(print);
         }
-        while self.order.len() > self.size_max {
+        is_new.then_some(print)
+    }
+
+    /// Takes the oldest events out where there are too many. The newest `unsure` may still be taken
+    /// back and do not count.
+    pub(crate) fn trim(&mut self, unsure: usize) {
+        while self.order.len() > self.size_max.saturating_add(unsure) {
             if let Some(oldest) = self.order.pop_front() {
                 self.offsets.remove(&oldest);
             }
         }
-        is_new.then_some(print)
     }
 
     /// Takes out the events that were taken in last: they were not stored after all.
@@ -118,6 +123,9 @@ mod tests {
         window.insert("s", "1", 1);
         window.insert("s", "2", 2);
         window.insert("s", "3", 3);
+        window.trim(1);
+        assert_eq!(window.find("s", "1"), Some(1));
+        window.trim(0);
         assert_eq!(window.find("s", "1"), None);
         assert_eq!(window.find("s", "2"), Some(2));
         assert_eq!(window.find("s2", ""), None);

@@ -129,6 +129,7 @@ impl Stage {
             (self.next, self.newest) = (committed.next, committed.newest);
             self.generation = committed.generation;
         }
+        self.window.trim(self.pending.iter().map(|pending| pending.prints.len()).sum());
     }
 
     /// Goes on from where a group leaves the state.

@@ -30,9 +30,11 @@ impl Tail {
         Self { held: Mutex::default(), next: watch::Sender::new(next), bytes_max }
     }
 
-    /// Adds entries that are on disk and wakes who waits for them.
-    pub(crate) fn push(&self, entries: Vec<Arc<Entry>>) {
-        let Some(next) = entries.last().map(|entry| entry.offset + 1) else { return };
+    /// Adds entries that are on disk and wakes who waits for them. What there is no room for any
+    /// more is handed out, with its weight: dropping it takes longer than all the rest.
+    pub(crate) fn push(&self, entries: Vec<Arc<Entry>>) -> Vec<(usize, Arc<Entry>)> {
+        let mut let_go = Vec::new();
+        let Some(next) = entries.last().map(|entry| entry.offset + 1) else { return let_go };
         {
             let mut held = self.held.lock().expect("no panic while the tail is held");
             for entry in entries {
@@ -47,11 +49,13 @@ impl Tail {
                 held.entries.push_back((weight, entry));
             }
             while held.bytes > self.bytes_max {
-                let Some((weight, _)) = held.entries.pop_front() else { break };
-                held.bytes -= weight;
+                let Some(oldest) = held.entries.pop_front() else { break };
+                held.bytes -= oldest.0;
+                let_go.push(oldest);
             }
         }
         self.next.send_replace(next);
+        let_go
     }
 
     /// Entries from an offset on, at most `max`. `None`: the tail does not reach back that far.

@@ -25,8 +25,6 @@ pub(super) struct Commit {
     pub(super) applied: Offset,
     pub(super) marker: Marker,
     pub(super) metrics: Arc<Metrics>,
-    /// Why the last group failed that did.
-    pub(super) failure: Option<Error>,
     /// Why nothing can be written any more.
     pub(super) broken: Option<Error>,
 }
@@ -39,6 +37,16 @@ pub(super) struct Committed {
     pub(super) next: Offset,
     pub(super) newest: Timestamp,
     pub(super) totals: Totals,
+    /// Why the last group failed that did.
+    pub(super) failure: Option<Error>,
+}
+
+impl Committed {
+    /// Why a group fails that was decided upon one that did.
+    pub(super) fn why(&self) -> Error {
+        let unknown = || Error::Io("the group before it failed".to_owned());
+        self.failure.clone().unwrap_or_else(unknown)
+    }
 }
 
 impl Commit {
@@ -52,11 +60,10 @@ impl Commit {
             return Err(error.clone());
         }
         if core.committed().generation != group.generation {
-            let failure = self.failure.clone();
-            return Ok(Err(failure.unwrap_or(Error::Io("the group before it failed".to_owned()))));
+            return Ok(Err(core.committed().why()));
         }
         if group.entries.is_empty() {
-            group.staged.set_done();
+            group.set_done();
             return Ok(Ok(()));
         }
         let count = u32::try_from(group.entries.len()).expect("groups are bounded");
@@ -84,24 +91,26 @@ impl Commit {
             note_token(core, entry);
         }
         let entries = std::mem::take(&mut group.entries);
+        let mut let_go = Vec::new();
         let noted = || {
             *shared.totals.lock().expect("no panic while totals are held") = group.totals.clone();
-            shared.tail.push(entries);
+            let_go = shared.tail.push(entries);
         };
-        let mut due = Batch::new();
-        if group.staged.writes.is_empty() && group.next - self.applied >= APPLIED_STEP {
-            note_applied(&mut due, group.next);
+        let mut writes = group.writes();
+        if writes.is_empty() && group.next - self.applied >= APPLIED_STEP {
+            note_applied(writes.to_mut(), group.next);
         }
-        let writes = if due.is_empty() { &group.staged.writes } else { &due };
         if !writes.is_empty() {
             self.applied = group.next;
         }
-        shared.images.change(&*shared.tables, writes, noted)?;
+        shared.images.change(&*shared.tables, &writes, noted)?;
         core.set_committed(|held| {
             (held.next, held.newest) = (group.next, group.at);
             held.totals = group.totals.clone();
         });
-        group.staged.set_done();
+        drop(writes);
+        group.let_go = let_go;
+        group.set_done();
         Ok(())
     }
 
@@ -110,8 +119,10 @@ impl Commit {
         if !self.metrics.health.set_store_failed(true) {
             tracing::error!(%error, "groups cannot be written; their senders are told so");
         }
-        core.set_committed(|held| held.generation += 1);
-        self.failure = Some(error.clone());
+        core.set_committed(|held| {
+            held.generation += 1;
+            held.failure = Some(error.clone());
+        });
         match error {
             Error::Full(_) | Error::Io(_) | Error::Gone(_) => Ok(Err(error)),
             fatal => {

@@ -1,5 +1,6 @@
 //! A group: commands that were decided together, on their way to the disk as one frame.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,10 +40,13 @@ pub(super) struct Group {
     /// Counts failures: what was decided upon a group that failed fails too.
     pub(super) generation: u64,
     pub(super) totals: Totals,
-    pub(super) staged: Arc<Pending>,
+    /// What its commands wrote, in the parts in which they were decided.
+    pub(super) parts: Vec<Arc<Pending>>,
+    /// What the tail let go of; dropped when there is time.
+    pub(super) let_go: Vec<(usize, Arc<Entry>)>,
 }
 
-/// What later groups must know of one that is not yet in the tables.
+/// What those who decide later must know of commands that are not yet in the tables.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     pub(super) writes: Arc<Batch>,
@@ -54,10 +58,6 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn new(writes: Batch, prints: Vec<Print>) -> Self {
         Self { writes: Arc::new(writes), prints, done: AtomicBool::new(false) }
-    }
-
-    pub(super) fn set_done(&self) {
-        self.done.store(true, Ordering::Release);
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -73,7 +73,29 @@ impl Group {
         self.frame.resize(HEADER, 0);
         self.entries.clear();
         self.waiting.clear();
+        self.parts.clear();
+        self.let_go.clear();
         self.share = None;
+    }
+
+    /// All that its commands wrote.
+    pub(super) fn writes(&self) -> Cow<'_, Batch> {
+        let mut parts = self.parts.iter().map(|part| &*part.writes).filter(|it| !it.is_empty());
+        match (parts.next(), parts.next()) {
+            (None, _) => Cow::Owned(Batch::new()),
+            (Some(only), None) => Cow::Borrowed(only),
+            (Some(_), Some(_)) => {
+                let all = self.parts.iter().flat_map(|part| part.writes.iter());
+                Cow::Owned(all.map(|(key, row)| (key.clone(), row.clone())).collect())
+            }
+        }
+    }
+
+    /// Its writes are in the tables.
+    pub(super) fn set_done(&self) {
+        for part in &self.parts {
+            part.done.store(true, Ordering::Release);
+        }
     }
 
     /// Whether nobody waits for it.

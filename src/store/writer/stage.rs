@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -11,7 +10,6 @@ use super::commit::{Commit, Committed, note_applied};
 use super::group::{COMMANDS_MAX, Group, Pending};
 use super::submit::{Failure, Message};
 use super::thread::Core;
-use crate::clock::Stopwatch;
 use crate::domain::command::{Command, Decision, Refusal, Reply, Rules, View};
 use crate::domain::decide::decide;
 use crate::domain::record::Entry;
@@ -20,10 +18,6 @@ use crate::store::floor::Floor;
 use crate::store::staged::{Outcome, Staged, Totals};
 use crate::store::window::Window;
 use crate::store::{Error, codec, fold};
-
-/// How long a thread that has nothing to do stays awake before it sleeps: being woken takes as long
-/// as a fast disk takes to sync, and whoever was just answered may be back at once.
-const AWAKE: Duration = Duration::from_micros(100);
 
 /// The state that commands are decided against.
 #[derive(Debug)]
@@ -44,78 +38,90 @@ pub(super) struct Stage {
     pub(super) closed: bool,
 }
 
-/// How a group was gathered.
+/// A group that goes to the disk now.
 pub(super) struct Gathered<'a> {
-    /// The way to the disk is free and held.
+    pub(super) group: Group,
+    /// The way to the disk, held.
     pub(super) commit: MutexGuard<'a, Commit>,
     /// Nothing follows.
     pub(super) closing: bool,
 }
 
 impl Stage {
-    /// Decides what waits, and what comes while another group is on its way to the disk. `waits`:
-    /// for a first command, too. `None`: nothing came that has to be answered after a commit.
-    pub(super) fn gather<'a>(
-        &mut self,
-        core: &'a Core,
-        group: &mut Group,
-        waits: bool,
-    ) -> Result<Option<Gathered<'a>>, Error> {
-        if self.inbox.is_empty() && !self.receive(waits) {
-            if !waits {
-                return Ok(None);
+    /// Decides what comes until the disk is free for it. What is decided while it is not stands in
+    /// the core's slot, where whoever has the disk finds it.
+    pub(super) fn gather<'a>(&mut self, core: &'a Core) -> Result<Gathered<'a>, Error> {
+        loop {
+            core.answer_finished();
+            if self.inbox.is_empty() {
+                if let Some(gathered) = core.ready_group() {
+                    return Ok(gathered);
+                }
+                core.sleep(|| receive_into(&mut self.queue, &mut self.inbox));
+                continue;
             }
-            self.closed = true;
+            let Some((group, closing)) = self.decide_inbox(core)? else { continue };
+            let commit = match closing || group.is_full() {
+                true => Some(core.commit()),
+                false => core.try_commit(),
+            };
+            match commit {
+                Some(commit) => return Ok(Gathered { group, commit, closing }),
+                None => core.put_into_slot(group),
+            }
         }
-        group.clear();
-        self.catch_up(&core.committed());
+    }
+
+    /// Decides what waits now. `None`: nothing came that has to be answered after a commit.
+    pub(super) fn gather_now<'a>(&mut self, core: &'a Core) -> Result<Option<Gathered<'a>>, Error> {
+        while self.inbox.len() < COMMANDS_MAX
+            && let Ok(message) = self.queue.try_recv()
+        {
+            self.inbox.push_back(message);
+        }
+        let gathered = |(group, closing)| Gathered { group, commit: core.commit(), closing };
+        Ok(self.decide_inbox(core)?.map(gathered))
+    }
+
+    /// Decides what is in the inbox, as far as there is room in the group that waits for the disk,
+    /// or in a new one. `true`: it was told to close.
+    fn decide_inbox(&mut self, core: &Core) -> Result<Option<(Group, bool)>, Error> {
+        let committed = core.committed();
+        let mut group = core.take_from_slot().unwrap_or_default();
+        if !group.is_empty() && group.generation != committed.generation {
+            group.answer(&Err(committed.why()));
+            core.put_away(std::mem::take(&mut group));
+        }
+        if group.is_empty() {
+            group = core.empty_group();
+            group.at = whole_millis(core.host.now());
+        }
+        self.catch_up(&committed);
         let under = self.pending.iter().map(|pending| pending.writes.clone()).collect();
-        let Self { queue, inbox, window, totals, next, newest, rules, floor, .. } = self;
+        let Self { inbox, window, totals, next, newest, rules, floor, .. } = self;
         let mut deciding = Deciding {
             staged: Staged::new(&*core.shared.tables, window, totals.clone(), *next, *newest)
                 .over(under),
-            group,
+            group: &mut group,
             rules,
             floor,
             room: None,
         };
-        deciding.group.at = whole_millis(core.host.now());
-        let mut closing = self.closed;
-        let commit = loop {
-            while let (false, Some(message)) = (closing, inbox.pop_front()) {
-                closing = deciding.take(message)?;
-                if deciding.group.is_full() {
-                    break;
-                }
-            }
-            if deciding.group.is_empty() && !closing {
-                return Ok(None);
-            }
-            if closing || !waits || deciding.group.is_full() {
-                break core.commit();
-            }
-            if let Some(commit) = wait_for_disk(core, queue, inbox) {
-                break commit;
-            }
-        };
+        let mut closing = false;
+        while !closing
+            && !deciding.group.is_full()
+            && let Some(message) = inbox.pop_front()
+        {
+            closing = deciding.take(message)?;
+        }
         let outcome = deciding.staged.finish();
         self.closed = closing;
-        self.note(group, outcome);
-        Ok(Some(Gathered { commit, closing }))
-    }
-
-    /// Fills the inbox. False: nothing came.
-    fn receive(&mut self, waits: bool) -> bool {
-        if waits {
-            receive_into(&mut self.queue, &mut self.inbox);
-        } else {
-            while self.inbox.len() < COMMANDS_MAX
-                && let Ok(message) = self.queue.try_recv()
-            {
-                self.inbox.push_back(message);
-            }
+        self.note(&mut group, outcome);
+        if group.is_empty() && !closing {
+            core.put_away(group);
+            return Ok(None);
         }
-        !self.inbox.is_empty()
+        Ok(Some((group, closing)))
     }
 
     /// Learns what became of the groups that were on their way.
@@ -135,7 +141,8 @@ impl Stage {
     /// Goes on from where a group leaves the state.
     fn note(&mut self, group: &mut Group, outcome: Outcome) {
         let Outcome { mut writes, totals, prints } = outcome;
-        self.next += group.entries.len() as u64;
+        let first = group.entries.first().map_or(self.next, |first| first.offset);
+        self.next = first + group.entries.len() as u64;
         if !writes.is_empty() {
             note_applied(&mut writes, self.next);
         }
@@ -145,8 +152,9 @@ impl Stage {
         self.totals = totals;
         (group.next, group.generation) = (self.next, self.generation);
         group.totals = self.totals.clone();
-        group.staged = Arc::new(Pending::new(writes, prints));
-        self.pending.push(group.staged.clone());
+        let part = Arc::new(Pending::new(writes, prints));
+        group.parts.push(part.clone());
+        self.pending.push(part);
     }
 }
 
@@ -205,39 +213,8 @@ impl Deciding<'_> {
     }
 }
 
-/// Waits until the disk is free or further messages came, whichever is first.
-fn wait_for_disk<'a>(
-    core: &'a Core,
-    queue: &mut mpsc::Receiver<Message>,
-    inbox: &mut VecDeque<Message>,
-) -> Option<MutexGuard<'a, Commit>> {
-    let watch = Stopwatch::start();
-    while watch.elapsed() < AWAKE {
-        if let Some(commit) = core.try_commit() {
-            return Some(commit);
-        }
-        if let Ok(message) = queue.try_recv() {
-            inbox.push_back(message);
-            return None;
-        }
-        std::thread::yield_now();
-    }
-    core.commit_or_be_called().or_else(|| {
-        receive_into(queue, inbox);
-        None
-    })
-}
-
 /// Waits for messages and takes what there is. None come once nobody can send any.
 fn receive_into(queue: &mut mpsc::Receiver<Message>, inbox: &mut VecDeque<Message>) {
-    let watch = Stopwatch::start();
-    while watch.elapsed() < AWAKE {
-        if let Ok(message) = queue.try_recv() {
-            inbox.push_back(message);
-            return;
-        }
-        std::thread::yield_now();
-    }
     let mut messages = Vec::with_capacity(COMMANDS_MAX);
     if queue.blocking_recv_many(&mut messages, COMMANDS_MAX) == 0 {
         messages.push(Message::Close);

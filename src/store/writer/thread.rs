@@ -23,6 +23,9 @@ use crate::store::reader::Shared;
 use crate::store::window::Window;
 use crate::telemetry::Metrics;
 
+/// Most empty groups that are kept.
+const EMPTY_MAX: usize = 4;
+
 /// What a writer works with.
 #[derive(Debug)]
 pub(crate) struct Deps {
@@ -40,8 +43,6 @@ pub(crate) struct Deps {
 #[derive(Debug)]
 pub struct Writer {
     core: Core,
-    /// The group that `turn` works with.
-    group: Group,
 }
 
 /// What both threads share. `stage` is taken before `commit`, never the other way round.
@@ -55,8 +56,14 @@ pub(super) struct Core {
     commit: Mutex<Commit>,
     /// Guards memory only.
     committed: Mutex<Committed>,
-    /// Who decides has a group ready and waits for the disk.
-    ready: AtomicBool,
+    /// A group that was decided and waits for the disk. Guards memory only.
+    slot: Mutex<Option<Group>>,
+    /// Groups that are committed and not answered yet. Guards memory only.
+    finished: Mutex<Vec<(Group, Result<(), Error>)>>,
+    /// Empty groups whose buffers are used again. Guards memory only.
+    empty: Mutex<Vec<Group>>,
+    /// Who decides sleeps and wants to be called if there is something to answer.
+    asleep: AtomicBool,
     /// Calls who decides.
     call: mpsc::WeakSender<Message>,
 }
@@ -82,17 +89,20 @@ impl Writer {
             floor,
             closed: false,
         };
-        let commit = Commit { log, applied: next, marker, metrics, failure: None, broken: None };
+        let commit = Commit { log, applied: next, marker, metrics, broken: None };
         let core = Core {
             host,
             shared,
             stage: Mutex::new(stage),
             commit: Mutex::new(commit),
-            committed: Mutex::new(Committed { generation: 0, next, newest, totals }),
-            ready: AtomicBool::new(false),
+            committed: Mutex::new(Committed { generation: 0, next, newest, totals, failure: None }),
+            slot: Mutex::default(),
+            finished: Mutex::default(),
+            empty: Mutex::default(),
+            asleep: AtomicBool::new(false),
             call,
         };
-        (Self { core, group: Group::default() }, submit)
+        (Self { core }, submit)
     }
 
     /// Serves commands until it is told to close or cannot go on.
@@ -114,52 +124,130 @@ impl Writer {
         if stage.closed {
             return Ok(true);
         }
-        let gathered = stage.gather(&self.core, &mut self.group, false)?;
+        let gathered = stage.gather_now(&self.core)?;
         drop(stage);
-        gathered.map_or(Ok(false), |gathered| self.core.finish(gathered, &mut self.group))
+        gathered.map_or(Ok(false), |gathered| self.core.finish(gathered))
     }
 }
 
 impl Core {
     /// One thread's work: decide, commit, answer, again.
     fn work(&self) -> Result<(), Error> {
-        let mut group = Group::default();
         loop {
             let mut stage = self.stage();
             if stage.closed {
                 return Ok(());
             }
-            let gathered = stage.gather(self, &mut group, true);
+            let gathered = stage.gather(self);
             if gathered.is_err() {
                 stage.closed = true;
             }
             drop(stage);
-            if let Some(gathered) = gathered?
-                && self.finish(gathered, &mut group).inspect_err(|_| self.give_up())?
-            {
+            if self.finish(gathered?).inspect_err(|_| self.give_up())? {
                 return Ok(());
             }
         }
     }
 
-    /// Commits a group and answers. True: it was the last one.
-    fn finish(&self, gathered: Gathered<'_>, group: &mut Group) -> Result<bool, Error> {
-        let Gathered { mut commit, closing } = gathered;
-        let outcome = commit.commit(self, group);
-        let closed = match (&outcome, closing) {
-            (Ok(_), true) => commit.close(self),
-            (Ok(_), false) | (Err(_), _) => Ok(()),
-        };
-        drop(commit);
-        self.call_who_is_ready();
-        match outcome {
-            Ok(outcome) => group.answer(&outcome),
-            Err(fatal) => {
-                group.answer(&Err(fatal.clone()));
-                return Err(fatal);
+    /// Commits a group and answers, and goes on with the group that was decided meanwhile: then the
+    /// other thread answers, and the disk waits for nobody. True: it was the last one.
+    fn finish(&self, gathered: Gathered<'_>) -> Result<bool, Error> {
+        let Gathered { mut group, mut commit, closing } = gathered;
+        loop {
+            let outcome = match commit.commit(self, &mut group) {
+                Ok(outcome) => outcome,
+                Err(fatal) => {
+                    group.answer(&Err(fatal.clone()));
+                    return Err(fatal);
+                }
+            };
+            if let Some(next) = self.take_from_slot() {
+                self.hand_over(std::mem::replace(&mut group, next), outcome);
+                continue;
+            }
+            let closed = if closing { commit.close(self) } else { Ok(()) };
+            drop(commit);
+            // A group that came since was left to whoever has the disk.
+            if let Some(gathered) = self.ready_group() {
+                self.hand_over(std::mem::replace(&mut group, gathered.group), outcome);
+                commit = gathered.commit;
+                continue;
+            }
+            group.answer(&outcome);
+            self.put_away(group);
+            self.answer_finished();
+            return closed.map(|()| closing);
+        }
+    }
+
+    /// Leaves a group for the other thread to answer.
+    fn hand_over(&self, group: Group, outcome: Result<(), Error>) {
+        self.finished().push((group, outcome));
+        if self.asleep.swap(false, Ordering::SeqCst)
+            && let Some(call) = self.call.upgrade()
+        {
+            // Where the queue is full nobody sleeps.
+            let _ = call.try_send(Message::Called);
+        }
+    }
+
+    /// Sleeps, in `wait`, unless there is something to answer.
+    pub(super) fn sleep(&self, wait: impl FnOnce()) {
+        self.asleep.store(true, Ordering::SeqCst);
+        // What is left for this thread from here on comes with a call.
+        let is_free = self.finished().is_empty();
+        if is_free {
+            wait();
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Answers groups that the other thread committed.
+    pub(super) fn answer_finished(&self) {
+        let finished = std::mem::take(&mut *self.finished());
+        for (mut group, outcome) in finished {
+            group.answer(&outcome);
+            self.put_away(group);
+        }
+    }
+
+    /// The group in the slot, if the disk is free for it. Whoever has the disk looks into the slot
+    /// after giving it back, so a group that is left there is not forgotten.
+    pub(super) fn ready_group(&self) -> Option<Gathered<'_>> {
+        while self.slot().is_some() {
+            let commit = self.try_commit()?;
+            // It may have been taken to be added to; then it comes back, and the disk is given back
+            // before the slot is looked into again.
+            if let Some(group) = self.take_from_slot() {
+                return Some(Gathered { group, commit, closing: false });
             }
         }
-        closed.map(|()| closing)
+        None
+    }
+
+    pub(super) fn take_from_slot(&self) -> Option<Group> {
+        self.slot().take()
+    }
+
+    pub(super) fn put_into_slot(&self, group: Group) {
+        *self.slot() = Some(group);
+    }
+
+    /// A group with nothing in it.
+    pub(super) fn empty_group(&self) -> Group {
+        let held = self.empty.lock().expect("no panic while it is held").pop();
+        let mut group = held.unwrap_or_default();
+        group.clear();
+        group
+    }
+
+    /// Keeps a group's buffers for the next one.
+    pub(super) fn put_away(&self, mut group: Group) {
+        group.clear();
+        let mut empty = self.empty.lock().expect("no panic while it is held");
+        if empty.len() < EMPTY_MAX {
+            empty.push(group);
+        }
     }
 
     /// Nothing can be written any more: whoever waits for commands ends.
@@ -174,21 +262,20 @@ impl Core {
         self.commit.lock().expect("no panic while the disk is held")
     }
 
-    /// The way to the disk if it is free; else a call comes through the queue as soon as it is.
-    pub(super) fn commit_or_be_called(&self) -> Option<MutexGuard<'_, Commit>> {
-        self.try_commit().or_else(|| {
-            self.ready.store(true, Ordering::SeqCst);
-            // It may have become free before it could be known that somebody waits.
-            self.try_commit().inspect(|_| self.ready.store(false, Ordering::SeqCst))
-        })
-    }
-
     pub(super) fn committed(&self) -> Committed {
         self.committed.lock().expect("no panic while it is held").clone()
     }
 
     pub(super) fn set_committed(&self, change: impl FnOnce(&mut Committed)) {
         change(&mut self.committed.lock().expect("no panic while it is held"));
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Group>> {
+        self.slot.lock().expect("no panic while it is held")
+    }
+
+    fn finished(&self) -> MutexGuard<'_, Vec<(Group, Result<(), Error>)>> {
+        self.finished.lock().expect("no panic while it is held")
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -200,15 +287,6 @@ impl Core {
             Ok(commit) => Some(commit),
             Err(TryLockError::WouldBlock) => None,
             Err(TryLockError::Poisoned(_)) => panic!("a panic while the disk was held"),
-        }
-    }
-
-    fn call_who_is_ready(&self) {
-        if self.ready.swap(false, Ordering::SeqCst)
-            && let Some(call) = self.call.upgrade()
-        {
-            // Where the queue is full nobody waits for it.
-            let _ = call.try_send(Message::Called);
         }
     }
 }

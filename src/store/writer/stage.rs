@@ -152,9 +152,13 @@ impl Stage {
         self.totals = totals;
         (group.next, group.generation) = (self.next, self.generation);
         group.totals = self.totals.clone();
-        let part = Arc::new(Pending::new(writes, prints));
-        group.parts.push(part.clone());
-        self.pending.push(part);
+        // A part that changes nothing is of no use to anybody, and would stay if nobody waits for
+        // its group.
+        if !(writes.is_empty() && prints.is_empty()) {
+            let part = Arc::new(Pending::new(writes, prints));
+            group.parts.push(part.clone());
+            self.pending.push(part);
+        }
     }
 }
 

@@ -1,0 +1,146 @@
+//! Tidings beside other servers that keep what they acknowledge: the same payload, the same number
+//! of clients, each waiting for its answer, all on the same disk, one after the other.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use crate::dialogue::{Http, Mqtt};
+use crate::hub::Hub;
+use crate::load::{self, Dialogue, Rate};
+use crate::nats::{self, Nats, Sync};
+use crate::place::Place;
+use crate::redis::{self, Resp};
+use crate::report::{Row, median};
+
+const CLIENTS: [u32; 3] = [1, 16, 256];
+const ROUNDS: usize = 3;
+const TIME: Duration = Duration::from_millis(1_200);
+
+/// How long a server may take to listen.
+const START: Duration = Duration::from_secs(10);
+
+/// A server of somebody else, killed with the value.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    child: Child,
+}
+
+impl Peer {
+    /// Starts one and waits until it listens.
+    pub(crate) async fn start(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut peer = Self { address, child: command.spawn()? };
+        let begin = Instant::now();
+        while TcpStream::connect(address).await.is_err() {
+            let ended = peer.child.try_wait()?;
+            anyhow::ensure!(ended.is_none() && begin.elapsed() < START, "{command:?}: {ended:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(peer)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// One way to have an event stored.
+struct Contender {
+    name: &'static str,
+    /// What Tidings is to reach of it.
+    reach: &'static str,
+    address: SocketAddr,
+    dialogue: Arc<dyn Dialogue>,
+}
+
+impl Contender {
+    fn new(
+        name: &'static str,
+        reach: &'static str,
+        address: SocketAddr,
+        dialogue: impl Dialogue + 'static,
+    ) -> Self {
+        Self { name, reach, address, dialogue: Arc::new(dialogue) }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.reach.is_empty()
+    }
+}
+
+/// Prints the section.
+pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
+    let (dir, mut kept) = (place.fresh()?, Vec::new());
+    let hub = Hub::start(dir.path(), &[]);
+    let (http, mqtt) = (hub.process().http, hub.process().mqtt);
+    let mut contenders = vec![
+        Contender::new("Tidings, HTTP", "", http, Http),
+        Contender::new("Tidings, MQTT QoS 1", "", mqtt, Mqtt),
+    ];
+    let redis_dir = place.fresh()?;
+    let redis = redis::start(redis_dir.path()).await?;
+    contenders.push(Contender::new("Redis, appendfsync always", "> 1", redis.address, Resp));
+    kept.push((redis, redis_dir));
+    for sync in nats::kinds(place.path())? {
+        let dir = place.fresh()?;
+        let (name, reach) = match sync {
+            Sync::Always => ("NATS, sync_interval always", "> 1"),
+            Sync::Through => ("NATS before 2.10, chattr +S", "> 1"),
+            Sync::Lazy => ("NATS before 2.10, acks unsynced", "(promises less)"),
+        };
+        match nats::start(dir.path(), sync).await {
+            Ok(peer) => {
+                contenders.push(Contender::new(name, reach, peer.address, Nats));
+                kept.push((peer, dir));
+            }
+            Err(error) => println!("    {name}: not measured: {error}"),
+        }
+    }
+    for clients in CLIENTS {
+        compare(&contenders, clients).await?;
+    }
+    hub.stop().await;
+    Ok(())
+}
+
+/// Rounds with each contender in turn, then one row for each but ours.
+async fn compare(contenders: &[Contender], clients: u32) -> anyhow::Result<()> {
+    let mut rates: Vec<Vec<Rate>> = contenders.iter().map(|_| Vec::new()).collect();
+    for _ in 0..ROUNDS {
+        for (contender, rates) in contenders.iter().zip(&mut rates) {
+            let Contender { address, dialogue, .. } = contender;
+            rates.push(load::run(*address, dialogue.clone(), clients, TIME).await?);
+        }
+    }
+    let middle = |rates: &[Rate]| median(rates.iter().map(|rate| rate.per_second).collect());
+    let (http, mqtt) = (middle(&rates[0]), middle(&rates[1]));
+    for (contender, rates) in contenders.iter().zip(&rates) {
+        let rate = middle(rates);
+        let p99 = median(rates.iter().map(|rate| rate.p99_ms).collect());
+        let theirs = !contender.is_ours();
+        let beside = format!("HTTP {:.2}, MQTT {:.2} times as many", http / rate, mqtt / rate);
+        let row = Row {
+            what: format!("{}, {clients} clients", contender.name),
+            measured: format!("{rate:.0}/s, p99 {p99:.2} ms"),
+            beside: if theirs { beside } else { String::new() },
+            ratio: theirs.then_some(http.max(mqtt) / rate),
+            reach: contender.reach,
+        };
+        row.print();
+    }
+    Ok(())
+}

@@ -118,9 +118,11 @@ fn rules(config: &Config) -> Rules {
 /// Fills the window and the tail from the end of the log.
 fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Error> {
     let (oldest, end) = (segments.oldest(), segments.end());
-    let step = u64::try_from(window.size_max()).unwrap_or(u64::MAX).max(1);
-    let mut start = end.saturating_sub(step).max(oldest);
-    let mut next = start;
+    let back = |offset: Offset, records: usize| {
+        offset.saturating_sub(u64::try_from(records).unwrap_or(u64::MAX)).max(oldest)
+    };
+    let mut start = back(end, window.size_max().max(1));
+    let (mut next, mut events) = (start, 0);
     loop {
         let entries = segments.read(next, WARM_BATCH)?;
         let Some(last) = entries.last() else { break };
@@ -128,26 +130,29 @@ fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Err
         for entry in &entries {
             if let Some(event) = entry.event() {
                 window.insert(&event.source, &event.id, entry.offset);
+                events += 1;
             }
         }
         tail.push(entries.into_iter().map(Arc::new).collect());
     }
     // Records that are no events left room in the window: older events belong into it.
     while start > oldest && !window.is_full() {
-        let from = start.saturating_sub(step).max(oldest);
-        warm_older(segments, from, start, window)?;
+        let missing = window.size_max().saturating_sub(events);
+        let from = back(start, missing.max(WARM_BATCH));
+        events += warm_older(segments, from, start, window)?;
         start = from;
     }
     Ok(())
 }
 
-/// Takes the events of a stretch before all that the window holds into it, the newest first.
+/// Takes the events of a stretch before all that the window holds into it, the newest first. How
+/// many there are.
 fn warm_older(
     segments: &Segments,
     from: Offset,
     to: Offset,
     window: &mut Window,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let mut prints = Vec::new();
     let mut next = from;
     while next < to {
@@ -160,10 +165,11 @@ fn warm_older(
             }
         }
     }
+    let events = prints.len();
     for (print, offset) in prints.into_iter().rev() {
         window.insert_older(print, offset);
     }
-    Ok(())
+    Ok(events)
 }
 
 fn read_tokens(tables: &dyn Tables) -> Result<HashMap<String, Arc<Token>>, Error> {

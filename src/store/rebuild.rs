@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use super::host::Host;
 use super::key::{self, COUNTED, Key};
@@ -21,6 +22,9 @@ use crate::domain::{Offset, Timestamp};
 
 /// Version of the tables' layout. Another one is not read but rebuilt.
 const SCHEMA: u64 = 1;
+
+/// Rows that empty tables are given at once.
+const FILL_BATCH: usize = 16_384;
 
 /// Records folded at once while replaying.
 const REPLAY_BATCH: usize = 4_096;
@@ -56,9 +60,20 @@ impl Builder<'_> {
         }
     }
 
-    /// Builds tables in memory from a snapshot and the log.
+    /// Builds tables in memory from the newest snapshot that is whole, and the log behind it.
     pub(crate) fn in_memory(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
-        self.filled(Box::new(Memory::default()), log)
+        let (tables, as_of) = self.newest_whole()?;
+        let oldest = log.segments().oldest();
+        if as_of < oldest {
+            tracing::error!(
+                from = as_of,
+                to = oldest,
+                "no snapshot reaches to where the log begins: what changed in between is missing"
+            );
+        }
+        log.not_before(as_of, self.dir);
+        replay(&tables, &log.segments(), as_of)?;
+        Ok(Box::new(tables))
     }
 
     fn state(&self) -> PathBuf {
@@ -93,33 +108,31 @@ impl Builder<'_> {
         self.filled(tables, log)
     }
 
-    /// Fills empty tables from the newest snapshot that is whole, and the log behind it.
+    /// Fills empty tables from a snapshot and the log. That is built up in memory first: each row
+    /// that changes on the way would cost the engine dear.
     fn filled(&self, tables: Box<dyn Tables>, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
-        let whole = |snapshot: &&Snapshot| match verify(&**self.host, &snapshot.path) {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::error!(%error, "a snapshot cannot be used");
-                false
+        let built = self.in_memory(log)?;
+        let (mut from, end) = (Key(vec![0]), Key(vec![u8::MAX]));
+        loop {
+            let rows = built.scan(&from, &end, FILL_BATCH, false)?;
+            let Some((last, _)) = rows.last() else { return Ok(tables) };
+            from = Key(last.clone()).zero();
+            tables.apply(&rows.into_iter().map(|(key, row)| (key, Some(row))).collect())?;
+        }
+    }
+
+    /// The rows of the newest snapshot that is whole, and its offset; without one, no rows.
+    fn newest_whole(&self) -> Result<(Memory, Offset), Error> {
+        for snapshot in self.snapshots {
+            match load(&**self.host, snapshot) {
+                Ok(tables) => return Ok((tables, snapshot.as_of)),
+                Err(error) => tracing::error!(%error, "a snapshot cannot be used"),
             }
-        };
+        }
+        let tables = Memory::default();
         let schema = (key::meta(key::SCHEMA).0, Some(key::number_row(SCHEMA)));
         tables.apply(&Batch::from([schema]))?;
-        let mut as_of = 0;
-        if let Some(snapshot) = self.snapshots.iter().find(whole) {
-            load(&**self.host, snapshot, &*tables)?;
-            as_of = snapshot.as_of;
-        }
-        let oldest = log.segments().oldest();
-        if as_of < oldest {
-            tracing::error!(
-                from = as_of,
-                to = oldest,
-                "no snapshot reaches to where the log begins: what changed in between is missing"
-            );
-        }
-        log.not_before(as_of, self.dir);
-        replay(&*tables, &log.segments(), as_of)?;
-        Ok(tables)
+        Ok((tables, 0))
     }
 
     /// Keeps the newest set of broken tables for a report, and no more than one.
@@ -150,25 +163,20 @@ pub(crate) fn verify(host: &dyn Host, path: &Path) -> Result<u64, Error> {
     }
 }
 
-/// Puts a snapshot's rows into empty tables.
-fn load(host: &dyn Host, snapshot: &Snapshot, tables: &dyn Tables) -> Result<(), Error> {
-    let mut source = Source::open(host, &snapshot.path)?;
-    let mut batch = Batch::new();
+/// Reads a snapshot's rows, each block checked.
+fn load(host: &dyn Host, snapshot: &Snapshot) -> Result<Memory, Error> {
+    let (tables, mut source) = (Memory::default(), Source::open(host, &snapshot.path)?);
     loop {
         let rows = source.next()?;
-        let is_over = rows.is_empty();
-        batch.extend(rows.into_iter().map(|(key, row)| (key, Some(row))));
-        if is_over {
-            batch.insert(key::meta(key::APPLIED).0, Some(key::number_row(snapshot.as_of)));
+        if rows.is_empty() {
+            break;
         }
-        if is_over || batch.len() >= REPLAY_BATCH {
-            tables.apply(&std::mem::take(&mut batch))?;
-        }
-        if is_over {
-            tracing::info!(as_of = snapshot.as_of, "the tables were loaded from a snapshot");
-            return Ok(());
-        }
+        tables.apply(&rows.into_iter().map(|(key, row)| (key, Some(row))).collect())?;
     }
+    let applied = (key::meta(key::APPLIED).0, Some(key::number_row(snapshot.as_of)));
+    tables.apply(&Batch::from([applied]))?;
+    tracing::info!(as_of = snapshot.as_of, "the tables are built from a snapshot and the log");
+    Ok(tables)
 }
 
 /// Compares what the tables say of themselves with what they hold. The offset to replay from;
@@ -183,14 +191,23 @@ fn check(tables: &dyn Tables) -> Result<Option<Offset>, Error> {
     if schema != SCHEMA {
         return Err(Error::Tables(format!("they have schema {schema}, not {SCHEMA}")));
     }
-    for table in COUNTED {
-        let held = tables.count(&Key::of(table))?;
+    for (table, held) in COUNTED.into_iter().zip(count(tables)?) {
         let noted = number(tables, &key::rows(table))?.unwrap_or(0);
         if held != noted {
             return Err(Error::Tables(format!("{table:?} holds {held} rows, not {noted}")));
         }
     }
     Ok(number(tables, &key::meta(key::APPLIED))?)
+}
+
+/// The rows of each counted table. Every row is read for that, so all cores do it.
+fn count(tables: &dyn Tables) -> Result<Vec<u64>, Error> {
+    thread::scope(|scope| {
+        let count = |table| scope.spawn(move || tables.count(&Key::of(table)));
+        let counts = COUNTED.map(count);
+        let panicked = |_| Error::Tables("counting rows panicked".to_owned());
+        counts.into_iter().map(|count| count.join().map_err(panicked)?).collect()
+    })
 }
 
 /// Folds the log from an offset on into the tables.

@@ -31,6 +31,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod warmth;
 mod window;
 mod writer;
 

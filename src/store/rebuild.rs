@@ -15,6 +15,7 @@ use super::marker::Marker;
 use super::snapshot::{Snapshot, Source};
 use super::staged::{Staged, Totals};
 use super::tables::{Batch, Memory, Tables};
+use super::warmth::Warmth;
 use super::window::Window;
 use super::{Error, fold};
 use crate::domain::record::Entry;
@@ -23,8 +24,8 @@ use crate::domain::{Offset, Timestamp};
 /// Version of the tables' layout. Another one is not read but rebuilt.
 const SCHEMA: u64 = 1;
 
-/// Rows that empty tables are given at once.
-const FILL_BATCH: usize = 16_384;
+/// Rows that empty tables are given at once: the engine frees memory only between batches.
+const FILL_BATCH: usize = 256;
 
 /// Records folded at once while replaying.
 const REPLAY_BATCH: usize = 4_096;
@@ -41,9 +42,14 @@ pub(crate) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Opens the tables and brings them to the end of the log.
-    pub(crate) fn open(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
-        let built = self.trusted(log).or_else(|error| match error {
+    /// Opens the tables and brings them to the end of the log. While they are looked over, what is
+    /// kept in memory is filled.
+    pub(crate) fn open(
+        &self,
+        log: &mut Log,
+        warmth: &mut Warmth<'_>,
+    ) -> Result<Box<dyn Tables>, Error> {
+        let built = self.trusted(log, warmth).or_else(|error| match error {
             Error::Newer(_) => Err(error),
             error => {
                 tracing::warn!(%error, "the tables are rebuilt from snapshot and log");
@@ -82,14 +88,16 @@ impl Builder<'_> {
 
     /// The order matters: tables of another boot are out of the way before the marker says this
     /// one.
-    fn trusted(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
+    fn trusted(&self, log: &mut Log, warmth: &mut Warmth<'_>) -> Result<Box<dyn Tables>, Error> {
         if self.marker.tells_of_another_boot(&**self.host) {
             tracing::warn!("the last stop was a power cut");
             self.set_aside()?;
         }
         self.marker.set(&**self.host)?;
         let tables = self.host.open_tables(&self.state(), self.cache_bytes)?;
-        let Some(applied) = check(&*tables)? else { return self.filled(tables, log) };
+        let Some(applied) = check_beside(&*tables, warmth)? else {
+            return self.filled(tables, log);
+        };
         let oldest = log.segments().oldest();
         if applied < oldest {
             return Err(Error::Tables(format!(
@@ -191,7 +199,8 @@ fn check(tables: &dyn Tables) -> Result<Option<Offset>, Error> {
     if schema != SCHEMA {
         return Err(Error::Tables(format!("they have schema {schema}, not {SCHEMA}")));
     }
-    for (table, held) in COUNTED.into_iter().zip(count(tables)?) {
+    for table in COUNTED {
+        let held = tables.count(&Key::of(table))?;
         let noted = number(tables, &key::rows(table))?.unwrap_or(0);
         if held != noted {
             return Err(Error::Tables(format!("{table:?} holds {held} rows, not {noted}")));
@@ -200,13 +209,13 @@ fn check(tables: &dyn Tables) -> Result<Option<Offset>, Error> {
     Ok(number(tables, &key::meta(key::APPLIED))?)
 }
 
-/// The rows of each counted table. Every row is read for that, so all cores do it.
-fn count(tables: &dyn Tables) -> Result<Vec<u64>, Error> {
+/// As `check`, on a thread of its own: nearly every page of the tables is read for it.
+fn check_beside(tables: &dyn Tables, warmth: &mut Warmth<'_>) -> Result<Option<Offset>, Error> {
     thread::scope(|scope| {
-        let count = |table| scope.spawn(move || tables.count(&Key::of(table)));
-        let counts = COUNTED.map(count);
-        let panicked = |_| Error::Tables("counting rows panicked".to_owned());
-        counts.into_iter().map(|count| count.join().map_err(panicked)?).collect()
+        let checked = scope.spawn(|| check(tables));
+        warmth.fill();
+        let panicked = |_| Error::Tables("counting their rows panicked".to_owned());
+        checked.join().map_err(panicked)?
     })
 }
 

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub store_commit_seconds: Histogram,
     /// Bytes of the log on disk.
     pub store_log_bytes: Gauge,
+    /// Bytes written to the log: frames, headers of records included.
+    pub store_written_bytes: Counter,
     /// Snapshots of the tables that were written.
     pub store_snapshots: Counter,
     /// Free bytes on the disk of the data directory.
@@ -89,6 +91,7 @@ impl Default for Metrics {
             store_commits: Counter::default(),
             store_commit_seconds: Histogram::new(COMMIT_BUCKETS),
             store_log_bytes: Gauge::default(),
+            store_written_bytes: Counter::default(),
             store_snapshots: Counter::default(),
             store_disk_free_bytes: Gauge::default(),
             store_damaged_ranges: Gauge::default(),
@@ -124,6 +127,8 @@ impl Metrics {
         all.register_with_unit("store_commit", "Time of a group commit", Unit::Seconds, commit);
         let log = m.store_log_bytes.clone();
         all.register_with_unit("store_log", "Size of the log on disk", Unit::Bytes, log);
+        let written = m.store_written_bytes.clone();
+        all.register_with_unit("store_written", "Written to the log", Unit::Bytes, written);
         let snapshots = m.store_snapshots.clone();
         all.register("store_snapshots", "Snapshots of the tables written", snapshots);
         let free = m.store_disk_free_bytes.clone();

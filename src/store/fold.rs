@@ -227,11 +227,11 @@ mod tests {
     }
 
     fn rows_after(groups: usize) -> (Rows, Totals) {
-        let (tables, window) = (Memory::default(), Window::new(0));
+        let (tables, mut window) = (Memory::default(), Window::new(0));
         let mut totals = Totals::default();
         let mut offset = 0;
         for group in history().chunks(groups) {
-            let mut staged = Staged::new(&tables, &window, totals.clone(), offset, at(0));
+            let mut staged = Staged::new(&tables, &mut window, totals.clone(), offset, at(0));
             for record in group {
                 apply(&mut staged, offset, at(0), record).expect("applies");
                 offset += 1;

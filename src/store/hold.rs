@@ -47,8 +47,8 @@ mod tests {
     }
 
     fn after(records: &[Record]) -> Vec<(Offset, u64)> {
-        let (tables, window) = (Memory::default(), Window::new(0));
-        let mut staged = Staged::new(&tables, &window, Totals::default(), 0, at(0));
+        let (tables, mut window) = (Memory::default(), Window::new(0));
+        let mut staged = Staged::new(&tables, &mut window, Totals::default(), 0, at(0));
         for (offset, record) in (0..).zip(records) {
             fold::apply(&mut staged, offset, at(0), record).expect("applies");
         }

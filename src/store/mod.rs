@@ -40,6 +40,7 @@ use std::path::Path;
 pub use backup::{Manifest, Rehearsed, rehearse, restore};
 pub use host::{Host, HostFile};
 pub use keeper::Keeper;
+pub use key::Key;
 pub use lock::Lock;
 pub use open::{Store, open, open_on};
 pub use reader::{Counts, DeadLetterKey, Reader, Stretch};

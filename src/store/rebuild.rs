@@ -60,6 +60,7 @@ impl Builder<'_> {
             Err(error @ Error::Newer(_)) => Err(error),
             Err(error) => {
                 tracing::error!(%error, "the tables live in memory until the next start");
+                self.marker.disown();
                 self.in_memory(log)
             }
             built => built,
@@ -225,7 +226,7 @@ pub(crate) fn replay(
     segments: &Segments,
     applied: Offset,
 ) -> Result<(), Error> {
-    let window = Window::new(0);
+    let mut window = Window::new(0);
     let (mut next, mut newest) = (applied, Timestamp::UNIX_EPOCH);
     loop {
         let entries = segments.read(next, REPLAY_BATCH)?;
@@ -233,7 +234,7 @@ pub(crate) fn replay(
             return Ok(());
         }
         let totals = read_totals(tables)?;
-        let mut staged = Staged::new(tables, &window, totals, next, newest);
+        let mut staged = Staged::new(tables, &mut window, totals, next, newest);
         for Entry { offset, at, record } in &entries {
             fold::apply(&mut staged, *offset, *at, record)?;
             (next, newest) = (offset + 1, *at);

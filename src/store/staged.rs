@@ -1,13 +1,14 @@
-//! The state as it will be once the group under way is on disk: the tables, and over them what the
-//! group's earlier commands wrote. Thrown away whole if the group cannot be written.
+//! The state as it will be once the group under way is on disk: the tables, over them what groups
+//! before it wrote that are on their way to the disk, and over these what its own earlier commands
+//! wrote. Thrown away whole if the group cannot be written.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Error;
 use super::codec;
 use super::key::{self, COUNTED, Key, Table};
 use super::tables::{Batch, Rows, Tables};
-use super::window::Window;
+use super::window::{Print, Window};
 use crate::domain::command::{Refusal, View};
 use crate::domain::gap::Gap;
 use crate::domain::record::{Record, Token};
@@ -27,8 +28,10 @@ pub(crate) struct Totals {
 /// The tables with a group's writes over them.
 pub(crate) struct Staged<'a> {
     tables: &'a dyn Tables,
-    window: &'a Window,
-    seen: HashMap<(String, String), Offset>,
+    /// Writes of earlier groups that the tables may not have yet, oldest first.
+    under: Vec<Arc<Batch>>,
+    window: &'a mut Window,
+    prints: Vec<Print>,
     writes: Batch,
     totals: Totals,
     next: Offset,
@@ -36,26 +39,35 @@ pub(crate) struct Staged<'a> {
 }
 
 /// What a group leaves behind once it is on disk.
+#[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) writes: Batch,
     pub(crate) totals: Totals,
+    /// What stands for its events in the window, to be taken out if it cannot be written.
+    pub(crate) prints: Vec<Print>,
 }
 
 impl<'a> Staged<'a> {
     pub(crate) fn new(
         tables: &'a dyn Tables,
-        window: &'a Window,
+        window: &'a mut Window,
         totals: Totals,
         next: Offset,
         newest: Timestamp,
     ) -> Self {
-        Self { tables, window, seen: HashMap::new(), writes: Batch::new(), totals, next, newest }
+        let (under, prints, writes) = (Vec::new(), Vec::new(), Batch::new());
+        Self { tables, under, window, prints, writes, totals, next, newest }
+    }
+
+    /// Puts writes of earlier groups under this one's, oldest first.
+    pub(crate) fn over(self, under: Vec<Arc<Batch>>) -> Self {
+        Self { under, ..self }
     }
 
     /// Counts a record in: it has the next offset.
     pub(crate) fn advance(&mut self, record: &Record, at: Timestamp) {
         if let Record::Event(event) = record {
-            self.seen.insert((event.source.clone(), event.id.clone()), self.next);
+            self.prints.extend(self.window.insert(&event.source, &event.id, self.next));
         }
         self.next += 1;
         self.newest = at;
@@ -70,12 +82,13 @@ impl<'a> Staged<'a> {
             let next_number = u64::from(self.totals.next_number);
             self.writes.insert(key::meta(key::NEXT_NUMBER).0, Some(key::number_row(next_number)));
         }
-        Outcome { writes: self.writes, totals: self.totals }
+        Outcome { writes: self.writes, totals: self.totals, prints: self.prints }
     }
 
     /// One row.
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
-        match self.writes.get(&key.0) {
+        let layers = std::iter::once(&self.writes).chain(self.under.iter().rev().map(|it| &**it));
+        match layers.into_iter().find_map(|layer| layer.get(&key.0)) {
             Some(row) => Ok(row.clone()),
             None => self.tables.get(key),
         }
@@ -105,7 +118,9 @@ impl<'a> Staged<'a> {
 
     /// Rows whose keys begin with a prefix, at most `max`.
     pub(crate) fn scan(&self, from: Key, to: &Key, max: usize) -> Result<Rows, Error> {
-        let over: Vec<_> = self.writes.range(from.0.clone()..to.0.clone()).collect();
+        let range = from.0.clone()..to.0.clone();
+        let layers = self.under.iter().map(|it| &**it).chain(std::iter::once(&self.writes));
+        let over: Vec<_> = layers.flat_map(|layer| layer.range(range.clone())).collect();
         let held = self.tables.scan(&from, to, max + over.len(), false)?;
         let mut merged: std::collections::BTreeMap<Vec<u8>, Vec<u8>> = held.into_iter().collect();
         for (key, row) in over {
@@ -180,11 +195,6 @@ impl View for Staged<'_> {
     }
 
     fn seen(&self, source: &str, id: &str) -> Option<Offset> {
-        if !self.seen.is_empty()
-            && let Some(offset) = self.seen.get(&(source.to_owned(), id.to_owned()))
-        {
-            return Some(*offset);
-        }
         self.window.find(source, id)
     }
 

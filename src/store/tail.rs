@@ -19,7 +19,8 @@ pub(crate) struct Tail {
 
 #[derive(Debug, Default)]
 struct Held {
-    entries: VecDeque<Arc<Entry>>,
+    /// With their weights.
+    entries: VecDeque<(usize, Arc<Entry>)>,
     bytes: usize,
 }
 
@@ -35,18 +36,19 @@ impl Tail {
         {
             let mut held = self.held.lock().expect("no panic while the tail is held");
             for entry in entries {
-                let last = held.entries.back().map(|last| last.offset + 1);
+                let last = held.entries.back().map(|(_, last)| last.offset + 1);
                 // Behind a gap the tail begins anew: it is read by counting from its front.
                 if last.is_some_and(|last| last != entry.offset) {
                     held.entries.clear();
                     held.bytes = 0;
                 }
-                held.bytes += entry.weight();
-                held.entries.push_back(entry);
+                let weight = entry.weight();
+                held.bytes += weight;
+                held.entries.push_back((weight, entry));
             }
             while held.bytes > self.bytes_max {
-                let Some(oldest) = held.entries.pop_front() else { break };
-                held.bytes -= oldest.weight();
+                let Some((weight, _)) = held.entries.pop_front() else { break };
+                held.bytes -= weight;
             }
         }
         self.next.send_replace(next);
@@ -58,9 +60,9 @@ impl Tail {
             return Some(Vec::new());
         }
         let held = self.held.lock().expect("no panic while the tail is held");
-        let first = held.entries.front()?.offset;
+        let first = held.entries.front()?.1.offset;
         let start = usize::try_from(from.checked_sub(first)?).ok()?;
-        Some(held.entries.iter().skip(start).take(max).cloned().collect())
+        Some(held.entries.iter().skip(start).take(max).map(|(_, entry)| entry.clone()).collect())
     }
 
     /// One past the newest entry.
@@ -70,7 +72,12 @@ impl Tail {
 
     /// The newest entry, if it is in memory.
     pub(crate) fn last(&self) -> Option<Arc<Entry>> {
-        self.held.lock().expect("no panic while the tail is held").entries.back().cloned()
+        self.held
+            .lock()
+            .expect("no panic while the tail is held")
+            .entries
+            .back()
+            .map(|(_, entry)| entry.clone())
     }
 
     /// Follows the end of the log.

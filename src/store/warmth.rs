@@ -59,6 +59,7 @@ fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Err
                 events += 1;
             }
         }
+        window.trim(0);
         tail.push(entries.into_iter().map(Arc::new).collect());
     }
     // Records that are no events left room in the window: older events belong into it.
@@ -87,7 +88,7 @@ fn warm_older(
         next = last.offset + 1;
         for entry in entries.iter().filter(|entry| entry.offset < to) {
             if let Some(event) = entry.event() {
-                prints.push((Window::print(&event.source, &event.id), entry.offset));
+                prints.push((window.print(&event.source, &event.id), entry.offset));
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::event::{self, Form, Message, Origin};
 use crate::domain::topic::Topic;
 
 /// An event's attributes. Its data follows as the bytes that came in.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Event {
     id: String,
     source: String,
@@ -49,8 +49,25 @@ struct MqttMessage {
     user_properties: Vec<(String, String)>,
 }
 
+/// The same as it is written: the bytes are those of `Event`, borrowed.
+#[derive(Serialize)]
+struct Borrowed<'a> {
+    id: &'a str,
+    source: &'a str,
+    kind: &'a str,
+    subject: Option<&'a str>,
+    time: Option<&'a str>,
+    datacontenttype: Option<&'a str>,
+    dataschema: Option<&'a str>,
+    extensions: Vec<(&'a str, Extension)>,
+    topic: &'a str,
+    data: Option<DataForm>,
+    raw: bool,
+    message: Option<MqttMessage>,
+}
+
 pub(super) fn write_event(event: &event::Event, out: &mut Vec<u8>) {
-    let header = Event::from(event);
+    let header = Borrowed::from(event);
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     envelope::body(envelope::EVENT, &header, out);
@@ -119,27 +136,24 @@ impl From<&Message> for MqttMessage {
     }
 }
 
-impl From<&event::Event> for Event {
-    fn from(event: &event::Event) -> Self {
+impl<'a> From<&'a event::Event> for Borrowed<'a> {
+    fn from(event: &'a event::Event) -> Self {
         let value = |value: &Value| match value {
             Value::Boolean(flag) => Extension::Boolean(*flag),
             Value::Integer(number) => Extension::Integer(*number),
             Value::String(text) => Extension::String(text.clone()),
         };
+        let extensions = event.extensions.iter();
         Self {
-            id: event.id.clone(),
-            source: event.source.clone(),
-            kind: event.kind.clone(),
-            subject: event.subject.clone(),
-            time: event.time.clone(),
-            datacontenttype: event.datacontenttype.clone(),
-            dataschema: event.dataschema.clone(),
-            extensions: event
-                .extensions
-                .iter()
-                .map(|(name, held)| (name.clone(), value(held)))
-                .collect(),
-            topic: event.topic.as_str().to_owned(),
+            id: &event.id,
+            source: &event.source,
+            kind: &event.kind,
+            subject: event.subject.as_deref(),
+            time: event.time.as_deref(),
+            datacontenttype: event.datacontenttype.as_deref(),
+            dataschema: event.dataschema.as_deref(),
+            extensions: extensions.map(|(name, held)| (name.as_str(), value(held))).collect(),
+            topic: event.topic.as_str(),
             data: event.data.as_ref().map(|data| match data.form {
                 Form::Json => DataForm::Json,
                 Form::Text => DataForm::Text,

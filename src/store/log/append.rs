@@ -30,6 +30,8 @@ pub(crate) struct Log {
     newest: Timestamp,
     /// The last segment may be appended to.
     writable: bool,
+    /// The last segment's name may not be on disk yet.
+    unnamed: bool,
     roll_after: Duration,
 }
 
@@ -56,6 +58,7 @@ impl Log {
         // What a killed process left in the page cache alone is not on disk yet, and nobody may be
         // told that it is.
         if let Some(last) = found.segments.last() {
+            last.write_last_again().map_err(failed)?;
             last.sync().map_err(failed)?;
         }
         host.sync_dir(dir).map_err(failed)?;
@@ -94,6 +97,7 @@ impl Log {
             next,
             newest: Timestamp::from_millisecond(newest).unwrap_or(Timestamp::UNIX_EPOCH),
             writable,
+            unnamed: false,
             roll_after: limits.roll_after,
         }
     }
@@ -144,6 +148,7 @@ impl Log {
             return Err(Error::Io(format!("{} bytes are too many for one group", frame.len())));
         }
         let mut segment = self.segment_for(frame.len() as u64, at)?;
+        self.name()?;
         frame::fill(frame, count, self.next, self.next, at.as_millisecond());
         segment.write(frame).map_err(|error| Error::io(segment.path(), &error))?;
         if let Err(error) = segment.sync() {
@@ -190,9 +195,19 @@ impl Log {
         let latest = self.segments.last().map_or(i64::MIN, |last| last.latest());
         let made = self.spares.segment(self.next, latest, bytes + footer::length(2));
         let segment = made.map_err(|error| Error::io(Path::new("the next segment"), &error))?;
+        // From here on it is the last one, whatever else fails: a start would see it.
         self.segments.push(segment);
-        self.writable = true;
+        (self.writable, self.unnamed) = (true, true);
         Ok(self.segments.last().expect("one was pushed"))
+    }
+
+    /// Sees to it that the last segment is found by a start.
+    fn name(&mut self) -> Result<(), Error> {
+        if self.unnamed {
+            self.spares.sync_names().map_err(|error| Error::io(Path::new("log"), &error))?;
+            self.unnamed = false;
+        }
+        Ok(())
     }
 
     /// The sync of a segment failed: it gets no further frame, and this one goes to the next.
@@ -206,8 +221,9 @@ impl Log {
         tracing::error!(%error, segment = path, "fdatasync failed; the log goes on in a new file");
         self.writable = false;
         let fatal = |error: io::Error| Error::Fatal(format!("fdatasync of {path} failed: {error}"));
-        let segment =
-            self.roll(frame.len() as u64).map_err(|error| Error::Fatal(error.to_string()))?;
+        let stuck = |error: Error| Error::Fatal(error.to_string());
+        let segment = self.roll(frame.len() as u64).map_err(stuck)?;
+        self.name().map_err(stuck)?;
         segment.write(frame).map_err(fatal)?;
         segment.sync().map_err(fatal)?;
         Ok(segment)

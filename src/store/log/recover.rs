@@ -42,8 +42,16 @@ pub(crate) fn recover(
     let Listing { segments, spares } = list(host, dir, mends)?;
     let mut found = Recovered { spares, ..Recovered::default() };
     let (mut latest, mut begun) = (i64::MIN, false);
+    let hollow = segments.last().is_some_and(|(first, path)| is_hollow(host, path, *first));
     for (at, (first, path)) in segments.iter().enumerate() {
-        let until = segments.get(at + 1).map(|(first, _)| *first);
+        let follows = segments.get(at + 1).filter(|_| !(hollow && at + 2 == segments.len()));
+        let until = follows.map(|(first, _)| *first);
+        if hollow && at + 1 == segments.len() && found.next > *first {
+            if mends {
+                host.remove(path).map_err(|error| Error::io(path, &error))?;
+            }
+            continue;
+        }
         let opened = match Segment::open(host, path, *first) {
             // A running hub let it go while it was looked at.
             Err(Error::Gone(_)) if !mends => continue,
@@ -80,6 +88,19 @@ pub(crate) fn recover(
         }
     }
     Ok(found)
+}
+
+/// Whether a segment was made and never written to. Then it says nothing of how far the one before
+/// it reaches: the process may have gone on there, or have died before it could go on here.
+fn is_hollow(host: &dyn Host, path: &Path, first: Offset) -> bool {
+    match Segment::open(host, path, first) {
+        Ok(Opened::Segment(segment)) if !segment.is_sealed() => {
+            let mut walk = segment.walk(segment.readable(), segment.capacity());
+            let begins = matches!(walk.step(), Step::Frame(header, _) if header.lsn == first);
+            !begins && walk.search(first).is_none()
+        }
+        Ok(Opened::Segment(_) | Opened::Headless(_)) | Err(_) => false,
+    }
 }
 
 struct Listing {

@@ -48,6 +48,8 @@ struct Summary {
     /// The newest time of any record of the log up to here.
     latest: i64,
     marks: Vec<Mark>,
+    /// Position and length of the last frame, if it was read or written since the start.
+    last_frame: Option<(u64, u64)>,
     /// The marks stand in the footer and were not read yet.
     footer: Option<Footer>,
     sealed: bool,
@@ -199,8 +201,19 @@ impl Segment {
             let latest = summary.latest;
             summary.marks.push(Mark { offset: header.lsn, position, latest });
         }
-        self.next.store(header.end(), Ordering::Release);
+        summary.last_frame = Some((position, header.frame_bytes()));
+        // In this order: who sees the offset finds the frame.
         self.readable.store(position + header.frame_bytes(), Ordering::Release);
+        self.next.store(header.end(), Ordering::Release);
+    }
+
+    /// Writes the last frame again as it is read. A sync that failed before the process died may
+    /// have left it in the page cache, where no later sync would take it from.
+    pub(crate) fn write_last_again(&self) -> io::Result<()> {
+        let Some((position, length)) = self.summary().last_frame else { return Ok(()) };
+        let mut frame = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        let read = self.read_at(&mut frame, position)?;
+        self.file.write_all_at(&frame[..read], position)
     }
 
     /// Sets from where on the newest time is counted. Before any frame is taken in.
@@ -229,12 +242,13 @@ impl Segment {
         };
         let length = footer::length(summary.marks.len());
         let capacity = self.capacity().max(self.readable() + length);
+        // Whatever fails below, the footer may be there from now on.
+        summary.sealed = true;
         let bytes = [marks, footer.to_bytes(self.header.salt)].concat();
         self.file.write_all_at(&bytes, capacity - length)?;
         self.file.set_len(capacity)?;
         self.file.sync_data()?;
         self.capacity.store(capacity, Ordering::Release);
-        summary.sealed = true;
         Ok(())
     }
 

@@ -40,7 +40,8 @@ impl Spares {
         spares
     }
 
-    /// Makes the next segment, with room for a frame of so many bytes. It is on disk, name and all.
+    /// Makes the next segment, with room for a frame of so many bytes. Its content is on disk, its
+    /// name not before `sync_names`.
     pub(super) fn segment(&self, first: Offset, latest: i64, room: u64) -> io::Result<Segment> {
         let header = Header::new(first, clock::random());
         let room = room + header.data_start();
@@ -58,29 +59,37 @@ impl Spares {
         made
     }
 
+    /// Waits until the names of the log's files are on disk.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        self.host.sync_dir(&self.dir)
+    }
+
     /// Takes segments that are no longer needed. Their files are recycled once nobody reads them.
     pub(crate) fn retire(&self, segments: Vec<Arc<Segment>>) {
         self.retired.lock().expect("no panic while it is held").extend(segments);
     }
 
-    /// Recycles what nobody reads any more, the oldest first: a start must not find a hole.
+    /// Recycles what nobody reads any more, the oldest first and each on disk before the next: a
+    /// start must not find a hole.
     pub(crate) fn recycle(&self) -> io::Result<()> {
-        let mut changed = false;
         while let Some((path, capacity)) = self.next_unread() {
             let full = self.free.lock().expect("no panic while it is held").len() >= SPARES_MAX;
-            let spare = path.with_extension("spare");
-            match full || capacity != self.size {
-                true => self.host.remove(&path)?,
-                false => {
-                    self.host.rename(&path, &spare)?;
-                    // Nothing may be overwritten under a name that still says what was there.
-                    self.host.sync_dir(&self.dir)?;
-                    self.free.lock().expect("no panic while it is held").push(spare);
-                }
+            let spare = (!full && capacity == self.size).then(|| path.with_extension("spare"));
+            let done = match &spare {
+                Some(spare) => self.host.rename(&path, spare),
+                None => self.host.remove(&path),
+            };
+            match done {
+                // It went the last time, and only the sync below failed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => done?,
             }
-            changed = true;
+            // Nothing may be overwritten under a name that still says what was there.
+            self.sync_names()?;
+            self.retired.lock().expect("no panic while it is held").pop_front();
+            self.free.lock().expect("no panic while it is held").extend(spare);
         }
-        if changed { self.host.sync_dir(&self.dir) } else { Ok(()) }
+        Ok(())
     }
 
     /// Bytes of the files that are kept.
@@ -89,11 +98,8 @@ impl Spares {
     }
 
     fn next_unread(&self) -> Option<(PathBuf, u64)> {
-        let mut retired = self.retired.lock().expect("no panic while it is held");
-        if Arc::strong_count(retired.front()?) > 1 {
-            return None;
-        }
-        let segment = retired.pop_front()?;
+        let retired = self.retired.lock().expect("no panic while it is held");
+        let segment = retired.front().filter(|first| Arc::strong_count(first) == 1)?;
         Some((segment.path().to_owned(), segment.capacity()))
     }
 
@@ -123,7 +129,6 @@ impl Spares {
         let capacity = room.max(self.size);
         let segment = Segment::begin(file, path.to_owned(), header, capacity, latest)?;
         self.host.rename(before, path)?;
-        self.host.sync_dir(&self.dir)?;
         Ok(segment)
     }
 }

@@ -25,6 +25,7 @@ impl Writing {
         let at = host.now().as_millisecond();
         let failed = |error: io::Error| Error::io(dir, &error);
         host.create_dir(dir).map_err(failed)?;
+        dir.parent().map_or(Ok(()), |parent| host.sync_dir(parent)).map_err(failed)?;
         let file = host.create(&dir.join("snapshot.tmp")).map_err(failed)?;
         let as_of = shared.images.begin(|| shared.tail.next());
         let sink = Sink::begin(file, as_of, at).inspect_err(|_| shared.images.end());

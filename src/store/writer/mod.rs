@@ -1,6 +1,9 @@
-//! The writer: one thread that takes all that waits, decides it, writes it as one frame, syncs,
-//! applies it to the tables, and answers. There is no other way to change anything.
+//! The writer: takes all that waits, decides it, writes it as one frame, syncs, applies it to the
+//! tables, and answers. There is no other way to change anything.
 
+mod commit;
+mod group;
+mod stage;
 mod submit;
 mod thread;
 

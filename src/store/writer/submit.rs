@@ -29,6 +29,8 @@ pub type Pending = oneshot::Receiver<Answer>;
 pub(super) enum Message {
     /// The permit stands for the command's share of the queue's bytes.
     Command(Command, oneshot::Sender<Answer>, OwnedSemaphorePermit),
+    /// The disk is free; sent by the writer to itself.
+    Called,
     /// End after what was sent before.
     Close,
 }

@@ -1,35 +1,27 @@
-//! The writer itself.
+//! The writer itself: two threads that take turns. While one waits for the disk the other decides
+//! what comes next, so that neither the disk nor the processor waits for the other. Commands are
+//! decided one after the other and groups are committed one after the other, in the same order.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::submit::{Answer, Failure, Message, Submit};
-use crate::clock::Stopwatch;
+use super::commit::{Commit, Committed};
+use super::group::Group;
+use super::stage::{Gathered, Stage};
+use super::submit::{Message, Submit};
 use crate::config;
-use crate::domain::command::{Command, Reply, Rules};
-use crate::domain::decide::decide;
-use crate::domain::record::{Entry, Record};
-use crate::domain::{Offset, Timestamp};
+use crate::domain::command::Rules;
+use crate::store::Error;
 use crate::store::floor::Floor;
 use crate::store::host::Host;
-use crate::store::log::{HEADER, Log};
+use crate::store::log::Log;
 use crate::store::marker::Marker;
 use crate::store::reader::Shared;
-use crate::store::staged::{Outcome, Staged, Totals};
-use crate::store::tables::Batch;
 use crate::store::window::Window;
-use crate::store::{Error, codec, fold, key};
 use crate::telemetry::Metrics;
-
-/// Most commands of one group.
-const GROUP_COMMANDS_MAX: usize = 512;
-
-/// A group of about this size takes no further command.
-const GROUP_BYTES_MAX: usize = 1 << 20;
-
-/// Records after which `applied` is noted even if no row changed, so that a start replays little.
-const APPLIED_STEP: u64 = 4_096;
 
 /// What a writer works with.
 #[derive(Debug)]
@@ -47,229 +39,176 @@ pub(crate) struct Deps {
 /// The writer. `run` is its thread.
 #[derive(Debug)]
 pub struct Writer {
-    queue: mpsc::Receiver<Message>,
-    deps: Deps,
-    totals: Totals,
-    applied: Offset,
+    core: Core,
+    /// The group that `turn` works with.
+    group: Group,
 }
 
-/// A command that was decided and waits for the disk.
-struct Decided {
-    answer: oneshot::Sender<Answer>,
-    reply: Reply,
-}
-
-/// The records of a group.
-struct Group {
-    frame: Vec<u8>,
-    entries: Vec<Arc<Entry>>,
-    waiting: Vec<Decided>,
+/// What both threads share. `stage` is taken before `commit`, never the other way round.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) host: Arc<dyn Host>,
+    pub(super) shared: Arc<Shared>,
+    /// Held by who decides; also while it waits for commands.
+    stage: Mutex<Stage>,
+    /// Held by who writes. This one lock is about the disk: it is the turn to use it.
+    commit: Mutex<Commit>,
+    /// Guards memory only.
+    committed: Mutex<Committed>,
+    /// Who decides has a group ready and waits for the disk.
+    ready: AtomicBool,
+    /// Calls who decides.
+    call: mpsc::WeakSender<Message>,
 }
 
 impl Writer {
     pub(crate) fn new(deps: Deps, limits: &config::Log) -> (Self, Submit) {
+        let Deps { host, log, shared, window, rules, metrics, marker, floor } = deps;
         let (sender, queue) = mpsc::channel(limits.queue_max);
+        let call = sender.downgrade();
         let submit = Submit::new(sender, limits.queue_bytes_max.0);
-        let totals = deps.shared.totals.lock().expect("no panic while totals are held").clone();
-        let applied = deps.log.next();
-        (Self { queue, deps, totals, applied }, submit)
+        let totals = shared.totals.lock().expect("no panic while totals are held").clone();
+        let (next, newest) = (log.next(), log.newest());
+        let stage = Stage {
+            queue,
+            inbox: VecDeque::new(),
+            window,
+            totals: totals.clone(),
+            next,
+            newest,
+            generation: 0,
+            pending: Vec::new(),
+            rules,
+            floor,
+            closed: false,
+        };
+        let commit = Commit { log, applied: next, marker, metrics, failure: None, broken: None };
+        let core = Core {
+            host,
+            shared,
+            stage: Mutex::new(stage),
+            commit: Mutex::new(commit),
+            committed: Mutex::new(Committed { generation: 0, next, newest, totals }),
+            ready: AtomicBool::new(false),
+            call,
+        };
+        (Self { core, group: Group::default() }, submit)
     }
 
     /// Serves commands until it is told to close or cannot go on.
-    pub fn run(mut self) -> Result<(), Error> {
-        let mut messages = Vec::with_capacity(GROUP_COMMANDS_MAX);
-        loop {
-            let received = self.queue.blocking_recv_many(&mut messages, GROUP_COMMANDS_MAX);
-            if received == 0 || self.handle(&mut messages)? {
-                return self.close();
-            }
-        }
+    pub fn run(self) -> Result<(), Error> {
+        let core = &self.core;
+        std::thread::scope(|scope| {
+            let named = std::thread::Builder::new().name("writer".to_owned());
+            let other = named.spawn_scoped(scope, || core.work());
+            let other = other.map_err(|error| Error::Fatal(error.to_string()))?;
+            let ended = core.work();
+            let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            ended.and(other)
+        })
     }
 
     /// Serves what waits now, without waiting for more. True: it was told to close, and has.
     pub fn turn(&mut self) -> Result<bool, Error> {
-        let mut messages = Vec::new();
-        while messages.len() < GROUP_COMMANDS_MAX
-            && let Ok(message) = self.queue.try_recv()
-        {
-            messages.push(message);
+        let mut stage = self.core.stage();
+        if stage.closed {
+            return Ok(true);
         }
-        let closing = self.handle(&mut messages)?;
-        if closing {
-            self.close()?;
-        }
-        Ok(closing)
+        let gathered = stage.gather(&self.core, &mut self.group, false)?;
+        drop(stage);
+        gathered.map_or(Ok(false), |gathered| self.core.finish(gathered, &mut self.group))
     }
+}
 
-    /// Serves messages, in one group or more. True: it was told to close.
-    fn handle(&mut self, messages: &mut Vec<Message>) -> Result<bool, Error> {
-        let mut waiting = messages.drain(..).peekable();
-        while waiting.peek().is_some() {
-            if self.serve(&mut waiting)? {
-                return Ok(true);
+impl Core {
+    /// One thread's work: decide, commit, answer, again.
+    fn work(&self) -> Result<(), Error> {
+        let mut group = Group::default();
+        loop {
+            let mut stage = self.stage();
+            if stage.closed {
+                return Ok(());
             }
-        }
-        Ok(false)
-    }
-
-    /// Serves one group out of what waits. True: it was told to close.
-    fn serve(&mut self, waiting: &mut impl Iterator<Item = Message>) -> Result<bool, Error> {
-        let now = whole_millis(self.deps.host.now());
-        let mut group = Group { frame: vec![0; HEADER], entries: vec![], waiting: vec![] };
-        let shared = self.deps.shared.clone();
-        let mut staged = Staged::new(
-            &*shared.tables,
-            &self.deps.window,
-            self.totals.clone(),
-            self.deps.log.next(),
-            self.deps.log.newest(),
-        );
-        let mut room = None;
-        let mut closing = false;
-        for message in waiting.by_ref() {
-            let Message::Command(command, answer, _share) = message else {
-                closing = true;
-                break;
-            };
-            if Floor::concerns(&command)
-                && let Err(error) = room.get_or_insert_with(|| self.deps.floor.look())
+            let gathered = stage.gather(self, &mut group, true);
+            if gathered.is_err() {
+                stage.closed = true;
+            }
+            drop(stage);
+            if let Some(gathered) = gathered?
+                && self.finish(gathered, &mut group).inspect_err(|_| self.give_up())?
             {
-                let _ = answer.send(Err(Failure::Store(error.clone())));
-                continue;
-            }
-            match stage(&mut staged, &mut group, command, now, &self.deps.rules) {
-                Ok(reply) => group.waiting.push(Decided { answer, reply }),
-                Err(Failure::Refused(refusal)) => {
-                    let _ = answer.send(Err(Failure::Refused(refusal)));
-                }
-                Err(Failure::Store(error)) => {
-                    let _ = answer.send(Err(Failure::Store(error.clone())));
-                    return Err(error);
-                }
-            }
-            if group.frame.len() >= GROUP_BYTES_MAX {
-                break;
+                return Ok(());
             }
         }
-        let outcome = staged.finish();
-        self.commit(group, outcome, now)?;
-        Ok(closing)
     }
 
-    /// Writes a group, makes it visible, and answers. Only what cannot be survived is an error.
-    fn commit(&mut self, mut group: Group, outcome: Outcome, now: Timestamp) -> Result<(), Error> {
-        if !group.entries.is_empty() {
-            let count = u32::try_from(group.entries.len()).expect("groups are bounded");
-            let metrics = self.deps.metrics.clone();
-            let watch = Stopwatch::start();
-            match self.deps.log.append(&mut group.frame, count, now) {
-                Ok(()) => metrics.store_commit_seconds.observe(watch.elapsed().as_secs_f64()),
-                Err(error) => return self.fail(group, error),
-            }
-            if metrics.health.set_store_failed(false) {
-                tracing::info!("groups can be written again");
-            }
-            metrics.store_commits.inc();
-            metrics.store_records.inc_by(u64::from(count));
-            if let Err(error) = self.make_visible(&mut group, outcome) {
-                return self.fail(group, error);
+    /// Commits a group and answers. True: it was the last one.
+    fn finish(&self, gathered: Gathered<'_>, group: &mut Group) -> Result<bool, Error> {
+        let Gathered { mut commit, closing } = gathered;
+        let outcome = commit.commit(self, group);
+        let closed = match (&outcome, closing) {
+            (Ok(_), true) => commit.close(self),
+            (Ok(_), false) | (Err(_), _) => Ok(()),
+        };
+        drop(commit);
+        self.call_who_is_ready();
+        match outcome {
+            Ok(outcome) => group.answer(&outcome),
+            Err(fatal) => {
+                group.answer(&Err(fatal.clone()));
+                return Err(fatal);
             }
         }
-        for decided in group.waiting {
-            // A waiter that is gone does not need the answer.
-            let _ = decided.answer.send(Ok(decided.reply));
-        }
-        Ok(())
+        closed.map(|()| closing)
     }
 
-    /// The tables have the group before the tail has it, and both before anyone is answered.
-    fn make_visible(&mut self, group: &mut Group, outcome: Outcome) -> Result<(), Error> {
-        let Outcome { mut writes, totals } = outcome;
-        let next = self.deps.log.next();
-        if !writes.is_empty() || next - self.applied >= APPLIED_STEP {
-            note_applied(&mut writes, next);
-            self.applied = next;
+    /// Nothing can be written any more: whoever waits for commands ends.
+    fn give_up(&self) {
+        if let Some(call) = self.call.upgrade() {
+            // Where the queue is full nobody waits for commands; the next one to decide fails.
+            let _ = call.try_send(Message::Close);
         }
-        for entry in &group.entries {
-            self.note(entry);
-        }
-        self.totals = totals;
-        let shared = &self.deps.shared;
-        let entries = std::mem::take(&mut group.entries);
-        shared.images.change(&*shared.tables, &writes, || {
-            *shared.totals.lock().expect("no panic while totals are held") = self.totals.clone();
-            shared.tail.push(entries);
+    }
+
+    pub(super) fn commit(&self) -> MutexGuard<'_, Commit> {
+        self.commit.lock().expect("no panic while the disk is held")
+    }
+
+    /// The way to the disk if it is free; else a call comes through the queue as soon as it is.
+    pub(super) fn commit_or_be_called(&self) -> Option<MutexGuard<'_, Commit>> {
+        self.try_commit().or_else(|| {
+            self.ready.store(true, Ordering::SeqCst);
+            // It may have become free before it could be known that somebody waits.
+            self.try_commit().inspect(|_| self.ready.store(false, Ordering::SeqCst))
         })
     }
 
-    fn note(&mut self, entry: &Entry) {
-        let tokens = || self.deps.shared.tokens.write().expect("no panic while tokens are held");
-        match &entry.record {
-            Record::Event(event) => {
-                self.deps.window.insert(&event.source, &event.id, entry.offset);
-            }
-            Record::Token(token) => {
-                tokens().insert(token.id.clone(), Arc::new(token.clone()));
-            }
-            Record::TokenRevoked { id } => {
-                tokens().remove(id);
-            }
-            Record::Subscription(_)
-            | Record::SubscriptionRemoved { .. }
-            | Record::Retry(_)
-            | Record::Settled { .. }
-            | Record::DeadLetter(_)
-            | Record::Progress(_)
-            | Record::Gap { .. } => {}
+    pub(super) fn committed(&self) -> Committed {
+        self.committed.lock().expect("no panic while it is held").clone()
+    }
+
+    pub(super) fn set_committed(&self, change: impl FnOnce(&mut Committed)) {
+        change(&mut self.committed.lock().expect("no panic while it is held"));
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().expect("no panic while commands are decided")
+    }
+
+    pub(super) fn try_commit(&self) -> Option<MutexGuard<'_, Commit>> {
+        match self.commit.try_lock() {
+            Ok(commit) => Some(commit),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(_)) => panic!("a panic while the disk was held"),
         }
     }
 
-    fn fail(&self, group: Group, error: Error) -> Result<(), Error> {
-        if !self.deps.metrics.health.set_store_failed(true) {
-            tracing::error!(%error, "groups cannot be written; their senders are told so");
-        }
-        for decided in group.waiting {
-            let _ = decided.answer.send(Err(Failure::Store(error.clone())));
-        }
-        match error {
-            Error::Full(_) | Error::Io(_) => Ok(()),
-            fatal => Err(fatal),
+    fn call_who_is_ready(&self) {
+        if self.ready.swap(false, Ordering::SeqCst)
+            && let Some(call) = self.call.upgrade()
+        {
+            // Where the queue is full nobody waits for it.
+            let _ = call.try_send(Message::Called);
         }
     }
-
-    fn close(&mut self) -> Result<(), Error> {
-        let mut writes = Batch::new();
-        note_applied(&mut writes, self.deps.log.next());
-        self.deps.shared.tables.apply(&writes)?;
-        self.deps.shared.tables.close()?;
-        self.deps.log.close();
-        self.deps.marker.clear(&*self.deps.host)
-    }
-}
-
-/// Decides a command and adds its records to the group.
-fn stage(
-    staged: &mut Staged<'_>,
-    group: &mut Group,
-    command: Command,
-    now: Timestamp,
-    rules: &Rules,
-) -> Result<Reply, Failure> {
-    let decision = decide(staged, command, now, rules)?;
-    for record in decision.records {
-        let offset = crate::domain::command::View::next_offset(staged);
-        codec::encode(&record, &mut group.frame);
-        fold::apply(staged, offset, now, &record).map_err(Failure::Store)?;
-        group.entries.push(Arc::new(Entry { offset, at: now, record }));
-    }
-    Ok(decision.reply)
-}
-
-fn note_applied(writes: &mut Batch, next: Offset) {
-    writes.insert(key::meta(key::APPLIED).0, Some(key::number_row(next)));
-}
-
-/// The time in the precision that records keep, so that what is in memory is what is on disk.
-fn whole_millis(now: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }

@@ -9,6 +9,9 @@ use crate::LOAD;
 use crate::cpu::{self, TICKS};
 use crate::report::float;
 
+/// Name of the writer's threads.
+pub(crate) const WRITER: &str = "writer";
+
 /// Everything at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Counters {
@@ -17,7 +20,7 @@ pub(crate) struct Counters {
     commits: f64,
     /// In `write` and `fdatasync`.
     commit_seconds: f64,
-    /// Bytes that the writer's thread handed to the kernel.
+    /// Bytes that the writer wrote to the log.
     written: f64,
     writer_user: f64,
     writer_kernel: f64,
@@ -39,22 +42,20 @@ pub(crate) struct Work {
 }
 
 impl Counters {
-    /// Reads them. `writer` is the id of the writer's thread.
-    pub(crate) fn read(metrics: &Metrics, writer: u32) -> anyhow::Result<Self> {
+    /// Reads them.
+    pub(crate) fn read(metrics: &Metrics) -> anyhow::Result<Self> {
         let own = i32::try_from(std::process::id())?;
         let threads = cpu::threads(own)?;
-        let thread = threads.get(&writer).context("no thread of the writer")?;
-        let io = std::fs::read_to_string(format!("/proc/self/task/{writer}/io"))?;
-        let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+        let writers = || threads.values().filter(|thread| thread.name == WRITER);
         let producers = threads.values().filter(|thread| thread.name == LOAD);
         Ok(Self {
             at: Instant::now(),
             records: float(metrics.store_records.get()),
             commits: float(metrics.store_commits.get()),
             commit_seconds: commit_seconds(metrics)?,
-            written: written.context("no wchar")?.parse()?,
-            writer_user: float(thread.user) / TICKS,
-            writer_kernel: float(thread.kernel) / TICKS,
+            written: float(metrics.store_written_bytes.get()),
+            writer_user: float(writers().map(|thread| thread.user).sum()) / TICKS,
+            writer_kernel: float(writers().map(|thread| thread.kernel).sum()) / TICKS,
             producers: float(producers.map(|thread| thread.user + thread.kernel).sum()) / TICKS,
         })
     }
@@ -103,8 +104,8 @@ impl Work {
     pub(crate) fn print_shares(&self) {
         let share = |seconds: f64| seconds / self.seconds * 100.0;
         println!(
-            "    the writer: {:.0} % of the time in write and fdatasync ({:.0} us each); its thread on \
-             the processor: user {:.0} %, kernel {:.0} %; the producers' thread {:.0} %",
+            "    the writer: {:.0} % of the time in write and fdatasync ({:.0} us each); its \
+             threads on the processor: user {:.0} %, kernel {:.0} %; the producers' {:.0} %",
             share(self.commit_seconds),
             self.commit_seconds / self.commits * 1e6,
             share(self.writer_user),

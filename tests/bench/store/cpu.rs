@@ -51,8 +51,8 @@ impl Profile {
         let share = |ticks: u64| float(ticks) / TICKS / seconds / cores * 100.0;
         let all = |ticks: fn(&Thread) -> u64| share(used.iter().map(ticks).sum());
         println!(
-            "    processor, % of {cores} cores: user {:.0}, kernel {:.0}, the load itself {:.0}; by \
-             thread:",
+            "    processor, % of {cores} cores: user {:.0}, kernel {:.0}, the load itself {:.0}; \
+             by thread:",
             all(|thread| thread.user),
             all(|thread| thread.kernel),
             share(own()? - self.own),

@@ -15,7 +15,7 @@ use tidings::store::{self, Lock, Reader, Submit};
 use tidings::telemetry::Metrics;
 use tokio::task::JoinSet;
 
-use crate::counters::{Counters, Work};
+use crate::counters::{Counters, WRITER, Work};
 use crate::event::Source;
 
 /// A store and its threads.
@@ -27,8 +27,6 @@ pub(crate) struct Layer {
     writer: JoinHandle<Result<(), store::Error>>,
     keeper: JoinSet<Result<(), store::Error>>,
     stop: Stop,
-    /// Id of the writer's thread.
-    thread: u32,
     _lock: Lock,
 }
 
@@ -47,21 +45,15 @@ impl Layer {
         let store::Store { reader, submit, writer, keeper } = store;
         let stop = Stop::default();
         let keeper = JoinSet::from_iter([keeper.run(stop.clone())]);
-        let (sender, begun) = std::sync::mpsc::sync_channel(1);
-        let writer = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            let _receiver_waits = sender.send(std::fs::read_link("/proc/thread-self"));
-            writer.run()
-        })?;
-        let thread = begun.recv()??;
-        let id = thread.file_name().and_then(|id| id.to_str()).context("no id of a thread")?;
-        let thread = id.parse()?;
-        Ok(Self { reader, submit, metrics, writer, keeper, stop, thread, _lock: lock })
+        let writer =
+            std::thread::Builder::new().name(WRITER.to_owned()).spawn(move || writer.run())?;
+        Ok(Self { reader, submit, metrics, writer, keeper, stop, _lock: lock })
     }
 
     /// Lets so many producers store events for a while, each waiting for its answer.
     pub(crate) async fn load(&self, producers: usize, time: Duration) -> anyhow::Result<Work> {
         let stop = Arc::new(AtomicBool::new(false));
-        let before = Counters::read(&self.metrics, self.thread)?;
+        let before = Counters::read(&self.metrics)?;
         let mut tasks = JoinSet::new();
         let source = Source::new();
         for _ in 0..producers {
@@ -73,7 +65,7 @@ impl Layer {
         while let Some(ended) = tasks.join_next().await {
             events += ended??;
         }
-        let work = Counters::read(&self.metrics, self.thread)?.since(&before);
+        let work = Counters::read(&self.metrics)?.since(&before);
         let records = work.records;
         anyhow::ensure!(events == records, "{records} records of {events} acknowledged events");
         Ok(work)

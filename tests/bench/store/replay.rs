@@ -49,7 +49,8 @@ fn by_cat(files: &[PathBuf], bytes: f64) -> anyhow::Result<f64> {
     Ok(bytes / begin.elapsed().as_secs_f64())
 }
 
-/// MiB of segments a second by the reader. Opening warms the tail: the files are made cold after it.
+/// MiB of segments a second by the reader. Opening warms the tail: the files are made cold after
+/// it.
 async fn by_reader(dir: &Path, bytes: f64) -> anyhow::Result<f64> {
     let layer = Layer::open(dir, &[])?;
     place::make_cold(dir)?;

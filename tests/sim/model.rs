@@ -1,0 +1,224 @@
+//! What the store should hold: every record, and the fold of them in plain maps, written anew so
+//! that it shares no fault with the store's own. Decisions are `domain`'s. Never here: files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidings::domain::command::{Command, Decision, Refusal, Rules, View};
+use tidings::domain::decide::decide;
+use tidings::domain::delivery::{DeadLetter, Retry};
+use tidings::domain::event::Event;
+use tidings::domain::gap::Gap;
+use tidings::domain::record::{Entry, Progress, Record, Token};
+use tidings::domain::subscription::{Start, State, Subscription};
+use tidings::domain::{Offset, Timestamp};
+
+/// The fold of all records so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Fold {
+    pub(crate) subscriptions: BTreeMap<u32, Subscription>,
+    pub(crate) tokens: BTreeMap<String, Token>,
+    pub(crate) retries: BTreeMap<(u32, Offset), Retry>,
+    pub(crate) dead_letters: BTreeMap<(Timestamp, u32, Offset), DeadLetter>,
+    pub(crate) cursors: BTreeMap<u32, Offset>,
+    pub(crate) matched: Offset,
+    pub(crate) gaps: BTreeMap<u32, Gap>,
+    next_number: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    /// Every record that was ever acknowledged or seen, by offset.
+    pub(crate) entries: BTreeMap<Offset, Arc<Entry>>,
+    pub(crate) fold: Fold,
+    pub(crate) next: Offset,
+    /// The newest event of each source and id: its offset, and how many events were before it.
+    places: BTreeMap<(String, String), (Offset, usize)>,
+    events: usize,
+    /// How many events the store remembers.
+    window: usize,
+    /// Events before this offset need not be remembered: they were gone when the store opened.
+    pub(crate) forgotten: Offset,
+}
+
+impl Model {
+    pub(crate) fn new(window: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            fold: Fold::default(),
+            next: 0,
+            places: BTreeMap::new(),
+            events: 0,
+            window,
+            forgotten: 0,
+        }
+    }
+
+    pub(crate) fn decide(
+        &self,
+        command: Command,
+        now: Timestamp,
+        rules: &Rules,
+    ) -> Result<Decision, Refusal> {
+        decide(self, command, now, rules)
+    }
+
+    pub(crate) fn add(&mut self, record: Record, at: Timestamp) {
+        self.fold.apply(self.next, at, &record);
+        if let Record::Event(event) = &record {
+            let place = (self.next, self.events);
+            self.places.insert((event.source.clone(), event.id.clone()), place);
+            self.events += 1;
+        }
+        let entry = Entry { offset: self.next, at, record };
+        self.entries.insert(self.next, Arc::new(entry));
+        self.next += 1;
+    }
+
+    pub(crate) fn event(&self, offset: Offset) -> Option<&Event> {
+        self.entries.get(&offset)?.event()
+    }
+
+    /// Whether an event was ever stored.
+    pub(crate) fn was_there(&self, source: &str, id: &str) -> bool {
+        self.places.contains_key(&(source.to_owned(), id.to_owned()))
+    }
+
+    /// Where an event is that the store must know of.
+    pub(crate) fn remembered(&self, source: &str, id: &str) -> Option<Offset> {
+        let (offset, before) = self.places.get(&(source.to_owned(), id.to_owned()))?;
+        let known = self.events - before <= self.window && *offset >= self.forgotten;
+        known.then_some(*offset)
+    }
+}
+
+impl Fold {
+    /// Written from what the records mean, not from the store's own fold.
+    pub(crate) fn apply(&mut self, offset: Offset, at: Timestamp, record: &Record) {
+        match record {
+            Record::Event(_) => {}
+            Record::Subscription(held) => self.hold(offset, held),
+            Record::SubscriptionRemoved { number, .. } => {
+                self.subscriptions.remove(number);
+                self.gaps.remove(number);
+                self.forget_delivery(*number);
+            }
+            Record::Token(token) => {
+                self.tokens.insert(token.id.clone(), token.clone());
+            }
+            Record::TokenRevoked { id } => {
+                self.tokens.remove(id);
+            }
+            Record::Retry(retry) => {
+                self.retries.insert((retry.subscription, retry.offset), retry.clone());
+            }
+            Record::Settled { subscription, offset } => {
+                self.retries.remove(&(*subscription, *offset));
+            }
+            Record::DeadLetter(letter) => {
+                self.retries.remove(&(letter.subscription, letter.offset));
+                let key = (letter.at, letter.subscription, letter.offset);
+                self.dead_letters.insert(key, letter.clone());
+            }
+            Record::Progress(progress) => self.advance(progress),
+            Record::Gap { subscription, missing } => {
+                if self.subscriptions.contains_key(subscription) {
+                    let before = self.gaps.get(subscription).map_or(0, |gap| gap.total);
+                    let total = before + (missing.to - missing.from);
+                    self.gaps.insert(*subscription, Gap { newest: *missing, at, total });
+                }
+            }
+        }
+    }
+
+    fn hold(&mut self, offset: Offset, held: &Subscription) {
+        if self.subscriptions.insert(held.number, held.clone()).is_none() {
+            let cursor = match held.wish.start {
+                Start::Now => offset + 1,
+                Start::Earliest => 0,
+                Start::Offset(from) => from,
+            };
+            self.cursors.insert(held.number, cursor);
+            self.next_number = self.next_number.max(held.number + 1);
+        }
+        if held.state.is_ended() {
+            self.forget_delivery(held.number);
+        }
+    }
+
+    fn forget_delivery(&mut self, number: u32) {
+        self.cursors.remove(&number);
+        self.retries.retain(|(subscription, _), _| *subscription != number);
+    }
+
+    fn advance(&mut self, progress: &Progress) {
+        for (number, cursor) in &progress.lagging {
+            if self.subscriptions.contains_key(number) {
+                self.cursors.insert(*number, *cursor);
+            }
+        }
+        for number in &progress.caught_up {
+            self.cursors.remove(number);
+        }
+        self.matched = progress.matched;
+    }
+}
+
+impl View for Model {
+    fn subscription(&self, id: &str) -> Result<Option<Subscription>, Refusal> {
+        Ok(self.fold.subscriptions.values().find(|held| held.id == id).cloned())
+    }
+
+    fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal> {
+        Ok(self.fold.subscriptions.get(&number).cloned())
+    }
+
+    fn subscription_count(&self) -> usize {
+        self.fold.subscriptions.len()
+    }
+
+    fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal> {
+        let owned =
+            |held: &&Subscription| held.owner.as_deref() == Some(token) && !held.state.is_ended();
+        Ok(self.fold.subscriptions.values().filter(owned).cloned().collect())
+    }
+
+    /// Leases before ends, each in the order of their times.
+    fn due(&self, now: Timestamp, ended_before: Timestamp) -> Result<Vec<Subscription>, Refusal> {
+        let mut due = Vec::new();
+        for held in self.fold.subscriptions.values() {
+            let key = match (held.state, held.lease) {
+                (State::Ended(_, at), _) => (at <= ended_before).then_some((1, at)),
+                (_, Some(lease)) => (lease.expires_at <= now).then_some((0, lease.expires_at)),
+                (_, None) => None,
+            };
+            due.extend(key.map(|key| (key, held.clone())));
+        }
+        due.sort_by_key(|(key, held)| (*key, held.number));
+        Ok(due.into_iter().map(|(_, held)| held).collect())
+    }
+
+    fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
+        Ok(self.fold.gaps.get(&number).copied())
+    }
+
+    fn has_token(&self, id: &str) -> Result<bool, Refusal> {
+        Ok(self.fold.tokens.contains_key(id))
+    }
+
+    fn seen(&self, source: &str, id: &str) -> Option<Offset> {
+        self.remembered(source, id)
+    }
+
+    fn next_number(&self) -> u32 {
+        self.fold.next_number
+    }
+
+    fn next_offset(&self) -> Offset {
+        self.next
+    }
+
+    fn newest(&self) -> Timestamp {
+        self.entries.last_key_value().map_or(Timestamp::UNIX_EPOCH, |(_, entry)| entry.at)
+    }
+}

@@ -1,0 +1,42 @@
+//! The configuration of a history: everything small, so that little is needed to fill it.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tidings::config::{self, Config, Size, Sources, Span};
+use tidings::domain::command::Rules;
+use tidings::domain::lease::Bounds;
+
+use crate::dice::Dice;
+
+pub(crate) fn config(dice: &mut Dice) -> Config {
+    static REFERENCE: OnceLock<Config> = OnceLock::new();
+    let reference = || {
+        let sources = Sources { data_dir: Some(PathBuf::from("/sim")), ..Sources::default() };
+        config::load(&sources).expect("the reference").config
+    };
+    let mut config = REFERENCE.get_or_init(reference).clone();
+    config.log.segment_size = Size(dice.pick(&[8 << 10, 16 << 10, 64 << 10]));
+    config.log.tail_cache = Size(dice.pick(&[0, 4 << 10, 1 << 20]));
+    config.log.retention_age = Span(Duration::from_secs(dice.pick(&[2_000, 100_000])));
+    config.log.retention_bytes = Size(dice.pick(&[32 << 10, 200 << 10, 1 << 30]));
+    config.log.snapshot_every = Size(dice.pick(&[1, 20 << 10, 100 << 10]));
+    config.log.disk_floor = Size(dice.pick(&[0, 8 << 10, 64 << 10]));
+    config.events.dedup_window = dice.pick(&[0, 5, 40, 1_000]);
+    config.subscriptions.ended_keep = Span(Duration::from_secs(1_000));
+    config.lease.default = Span(Duration::from_secs(1_000));
+    config
+}
+
+pub(crate) fn rules(config: &Config) -> Rules {
+    Rules {
+        lease: Bounds {
+            min: config.lease.min.0,
+            max: config.lease.max.0,
+            default: config.lease.default.0,
+        },
+        ended_keep: config.subscriptions.ended_keep.0,
+        subscriptions_max: config.subscriptions.count_max,
+    }
+}

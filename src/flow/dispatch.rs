@@ -78,6 +78,7 @@ impl Dispatch {
         };
         let lanes = Lanes::default();
         let mut roster = Roster::new(resume.matched, limits, gate, lanes.clone());
+        roster.lanes.reserve(resume.subscriptions.len());
         for subscription in resume.subscriptions {
             let cursor = resume.cursors.get(&subscription.number).copied();
             let gap = resume.gaps.get(&subscription.number).copied();

@@ -20,6 +20,7 @@ mod marker;
 mod open;
 mod reader;
 mod rebuild;
+mod resume;
 mod retention;
 mod sled_tables;
 mod snapshot;
@@ -30,6 +31,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod warmth;
 mod window;
 mod writer;
 
@@ -41,7 +43,8 @@ pub use keeper::Keeper;
 pub use key::Key;
 pub use lock::Lock;
 pub use open::{Store, open, open_on};
-pub use reader::{Counts, DeadLetterKey, Reader, Resume, Stretch};
+pub use reader::{Counts, DeadLetterKey, Reader, Stretch};
+pub use resume::Resume;
 pub use status::{Damage, Disk, Snapshot, StoreStatus};
 pub use tables::{Batch, Memory, Rows, Tables};
 pub use verify::{Findings, repair, verify};

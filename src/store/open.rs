@@ -8,7 +8,7 @@ use super::host::Host;
 use super::keeper::Keeper;
 use super::key::{Key, Table};
 use super::lock::Lock;
-use super::log::{self, Log, Quarantine, Segments};
+use super::log::{self, Log, Quarantine};
 use super::machine::Machine;
 use super::marker::Marker;
 use super::reader::{Reader, Shared};
@@ -16,18 +16,14 @@ use super::rebuild::{Builder, read_totals};
 use super::snapshot::{self, Images};
 use super::tables::Tables;
 use super::tail::Tail;
-use super::window::Window;
+use super::warmth::Warmth;
 use super::writer::{Deps, Submit, Writer};
 use super::{Error, staged};
 use crate::config::Config;
-use crate::domain::Offset;
 use crate::domain::command::Rules;
 use crate::domain::lease::Bounds;
 use crate::domain::record::Token;
 use crate::telemetry::Metrics;
-
-/// Records read at once while the window and the tail are filled.
-const WARM_BATCH: usize = 4_096;
 
 /// A segment ends at this part of the age at which events go, so that they go about then also
 /// where there are few.
@@ -76,11 +72,14 @@ pub fn open_on(
         marker: &marker,
         snapshots: &snapshots,
     };
-    let tables = builder.open(&mut log)?;
+    let segments = log.segments();
+    let tail = Tail::new(segments.end(), config.log.tail_cache.bytes());
+    let mut warmth = Warmth::new(&segments, &tail, config.events.dedup_window);
+    let tables = builder.open(&mut log, &mut warmth)?;
+    let window = warmth.finish()?;
     if let Some(newest) = snapshots.first() {
         log.not_before(newest.as_of, dir);
     }
-    let segments = log.segments();
     let floor =
         Arc::new(Floor::new(host.clone(), metrics.clone(), dir.clone(), config.log.disk_floor.0));
     let shared = Arc::new(Shared {
@@ -88,14 +87,12 @@ pub fn open_on(
         totals: Mutex::new(read_totals(&*tables)?),
         tables,
         images: Images::default(),
-        tail: Tail::new(segments.end(), config.log.tail_cache.bytes()),
+        tail,
         segments,
         spares: log.spares(),
         snapshots: Mutex::new(snapshots),
         floor: floor.clone(),
     });
-    let mut window = Window::new(config.events.dedup_window);
-    warm(&shared.segments, &shared.tail, &mut window)?;
     let keeper = Keeper::new(host.clone(), config, shared.clone(), metrics.clone());
     let rules = rules(config);
     let deps = Deps { host, log, shared: shared.clone(), window, rules, metrics, marker, floor };
@@ -113,58 +110,6 @@ fn rules(config: &Config) -> Rules {
         ended_keep: config.subscriptions.ended_keep.0,
         subscriptions_max: config.subscriptions.count_max,
     }
-}
-
-/// Fills the window and the tail from the end of the log.
-fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Error> {
-    let (oldest, end) = (segments.oldest(), segments.end());
-    let step = u64::try_from(window.size_max()).unwrap_or(u64::MAX).max(1);
-    let mut start = end.saturating_sub(step).max(oldest);
-    let mut next = start;
-    loop {
-        let entries = segments.read(next, WARM_BATCH)?;
-        let Some(last) = entries.last() else { break };
-        next = last.offset + 1;
-        for entry in &entries {
-            if let Some(event) = entry.event() {
-                window.insert(&event.source, &event.id, entry.offset);
-            }
-        }
-        window.trim(0);
-        tail.push(entries.into_iter().map(Arc::new).collect());
-    }
-    // Records that are no events left room in the window: older events belong into it.
-    while start > oldest && !window.is_full() {
-        let from = start.saturating_sub(step).max(oldest);
-        warm_older(segments, from, start, window)?;
-        start = from;
-    }
-    Ok(())
-}
-
-/// Takes the events of a stretch before all that the window holds into it, the newest first.
-fn warm_older(
-    segments: &Segments,
-    from: Offset,
-    to: Offset,
-    window: &mut Window,
-) -> Result<(), Error> {
-    let mut prints = Vec::new();
-    let mut next = from;
-    while next < to {
-        let entries = segments.read(next, WARM_BATCH)?;
-        let Some(last) = entries.last() else { break };
-        next = last.offset + 1;
-        for entry in entries.iter().filter(|entry| entry.offset < to) {
-            if let Some(event) = entry.event() {
-                prints.push((window.print(&event.source, &event.id), entry.offset));
-            }
-        }
-    }
-    for (print, offset) in prints.into_iter().rev() {
-        window.insert_older(print, offset);
-    }
-    Ok(())
 }
 
 fn read_tokens(tables: &dyn Tables) -> Result<HashMap<String, Arc<Token>>, Error> {

@@ -10,6 +10,7 @@ use super::floor::Floor;
 use super::hold::holds;
 use super::key::{self, Key, Table};
 use super::log::{Segments, Spares};
+use super::resume::Resume;
 use super::retention::Pin;
 use super::snapshot::{self, Images};
 use super::staged::{self, Totals, counter};
@@ -17,7 +18,6 @@ use super::status::{Disk, Snapshot, StoreStatus};
 use super::tables::Tables;
 use super::tail::Tail;
 use crate::domain::delivery::{DeadLetter, Retry};
-use crate::domain::gap::Gap;
 use crate::domain::record::{Entry, Record, Token};
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
@@ -67,23 +67,6 @@ pub struct Counts {
     pub tokens: u64,
     /// Bytes of the log on disk.
     pub log_bytes: u64,
-}
-
-/// Where delivery goes on after a start.
-#[derive(Debug)]
-pub struct Resume {
-    /// The state below is that before this offset.
-    pub as_of: Offset,
-    /// Every event before this offset was matched.
-    pub matched: Offset,
-    /// Cursors of lanes that lag.
-    pub cursors: HashMap<u32, Offset>,
-    /// Every subscription.
-    pub subscriptions: Vec<Subscription>,
-    /// Every delivery that waits.
-    pub retries: Vec<Retry>,
-    /// What subscriptions passed over.
-    pub gaps: HashMap<u32, Gap>,
 }
 
 /// What a read of the log gave.
@@ -219,36 +202,7 @@ impl Reader {
 
     /// Where delivery goes on. Asked once, before anything is written.
     pub async fn resume(&self) -> Result<Resume, Error> {
-        self.blocking(|shared| {
-            let all = |table| {
-                let start = Key::of(table);
-                shared.tables.scan(&start, &start.clone().end(), usize::MAX, false)
-            };
-            let matched = shared.tables.get(&key::meta(key::MATCHED))?;
-            let cursor = |(key, row): &(Vec<u8>, Vec<u8>)| {
-                Some((key::trailing_number(key)?, key::read_number(row)?))
-            };
-            Ok(Resume {
-                as_of: shared.tail.next(),
-                matched: matched.and_then(|row| key::read_number(&row)).unwrap_or(0),
-                cursors: all(Table::Cursor)?.iter().filter_map(cursor).collect(),
-                subscriptions: all(Table::Subscription)?
-                    .iter()
-                    .map(|(_, row)| staged::subscription(row))
-                    .collect::<Result<_, _>>()?,
-                retries: all(Table::Retry)?
-                    .iter()
-                    .map(|(_, row)| retry(row))
-                    .collect::<Result<_, _>>()?,
-                gaps: all(Table::Gap)?
-                    .iter()
-                    .filter_map(|(key, row)| {
-                        Some((key::trailing_number(key)?, key::read_gap(row)?))
-                    })
-                    .collect(),
-            })
-        })
-        .await
+        self.blocking(Resume::read).await
     }
 
     /// Writes a backup of everything before the offset that the log has reached now; the hub goes
@@ -326,7 +280,7 @@ impl Reader {
     }
 }
 
-fn retry(row: &[u8]) -> Result<Retry, Error> {
+pub(super) fn retry(row: &[u8]) -> Result<Retry, Error> {
     match codec::from_bytes(row) {
         Ok(Record::Retry(retry)) => Ok(retry),
         other => Err(Error::Tables(format!("a retry's row reads as {other:?}"))),

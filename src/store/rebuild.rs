@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use super::host::Host;
 use super::key::{self, COUNTED, Key};
@@ -14,6 +15,7 @@ use super::marker::Marker;
 use super::snapshot::{Snapshot, Source};
 use super::staged::{Staged, Totals};
 use super::tables::{Batch, Memory, Tables};
+use super::warmth::Warmth;
 use super::window::Window;
 use super::{Error, fold};
 use crate::domain::record::Entry;
@@ -21,6 +23,9 @@ use crate::domain::{Offset, Timestamp};
 
 /// Version of the tables' layout. Another one is not read but rebuilt.
 const SCHEMA: u64 = 1;
+
+/// Rows that empty tables are given at once: the engine frees memory only between batches.
+const FILL_BATCH: usize = 256;
 
 /// Records folded at once while replaying.
 const REPLAY_BATCH: usize = 4_096;
@@ -37,9 +42,14 @@ pub(crate) struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Opens the tables and brings them to the end of the log.
-    pub(crate) fn open(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
-        let built = self.trusted(log).or_else(|error| match error {
+    /// Opens the tables and brings them to the end of the log. While they are looked over, what is
+    /// kept in memory is filled.
+    pub(crate) fn open(
+        &self,
+        log: &mut Log,
+        warmth: &mut Warmth<'_>,
+    ) -> Result<Box<dyn Tables>, Error> {
+        let built = self.trusted(log, warmth).or_else(|error| match error {
             Error::Newer(_) => Err(error),
             error => {
                 tracing::warn!(%error, "the tables are rebuilt from snapshot and log");
@@ -57,9 +67,20 @@ impl Builder<'_> {
         }
     }
 
-    /// Builds tables in memory from a snapshot and the log.
+    /// Builds tables in memory from the newest snapshot that is whole, and the log behind it.
     pub(crate) fn in_memory(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
-        self.filled(Box::new(Memory::default()), log)
+        let (tables, as_of) = self.newest_whole()?;
+        let oldest = log.segments().oldest();
+        if as_of < oldest {
+            tracing::error!(
+                from = as_of,
+                to = oldest,
+                "no snapshot reaches to where the log begins: what changed in between is missing"
+            );
+        }
+        log.not_before(as_of, self.dir);
+        replay(&tables, &log.segments(), as_of)?;
+        Ok(Box::new(tables))
     }
 
     fn state(&self) -> PathBuf {
@@ -68,14 +89,16 @@ impl Builder<'_> {
 
     /// The order matters: tables of another boot are out of the way before the marker says this
     /// one.
-    fn trusted(&self, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
+    fn trusted(&self, log: &mut Log, warmth: &mut Warmth<'_>) -> Result<Box<dyn Tables>, Error> {
         if self.marker.tells_of_another_boot(&**self.host) {
             tracing::warn!("the last stop was a power cut");
             self.set_aside()?;
         }
         self.marker.set(&**self.host)?;
         let tables = self.host.open_tables(&self.state(), self.cache_bytes)?;
-        let Some(applied) = check(&*tables)? else { return self.filled(tables, log) };
+        let Some(applied) = check_beside(&*tables, warmth)? else {
+            return self.filled(tables, log);
+        };
         let oldest = log.segments().oldest();
         if applied < oldest {
             return Err(Error::Tables(format!(
@@ -94,33 +117,31 @@ impl Builder<'_> {
         self.filled(tables, log)
     }
 
-    /// Fills empty tables from the newest snapshot that is whole, and the log behind it.
+    /// Fills empty tables from a snapshot and the log. That is built up in memory first: each row
+    /// that changes on the way would cost the engine dear.
     fn filled(&self, tables: Box<dyn Tables>, log: &mut Log) -> Result<Box<dyn Tables>, Error> {
-        let whole = |snapshot: &&Snapshot| match verify(&**self.host, &snapshot.path) {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::error!(%error, "a snapshot cannot be used");
-                false
+        let built = self.in_memory(log)?;
+        let (mut from, end) = (Key(vec![0]), Key(vec![u8::MAX]));
+        loop {
+            let rows = built.scan(&from, &end, FILL_BATCH, false)?;
+            let Some((last, _)) = rows.last() else { return Ok(tables) };
+            from = Key(last.clone()).zero();
+            tables.apply(&rows.into_iter().map(|(key, row)| (key, Some(row))).collect())?;
+        }
+    }
+
+    /// The rows of the newest snapshot that is whole, and its offset; without one, no rows.
+    fn newest_whole(&self) -> Result<(Memory, Offset), Error> {
+        for snapshot in self.snapshots {
+            match load(&**self.host, snapshot) {
+                Ok(tables) => return Ok((tables, snapshot.as_of)),
+                Err(error) => tracing::error!(%error, "a snapshot cannot be used"),
             }
-        };
+        }
+        let tables = Memory::default();
         let schema = (key::meta(key::SCHEMA).0, Some(key::number_row(SCHEMA)));
         tables.apply(&Batch::from([schema]))?;
-        let mut as_of = 0;
-        if let Some(snapshot) = self.snapshots.iter().find(whole) {
-            load(&**self.host, snapshot, &*tables)?;
-            as_of = snapshot.as_of;
-        }
-        let oldest = log.segments().oldest();
-        if as_of < oldest {
-            tracing::error!(
-                from = as_of,
-                to = oldest,
-                "no snapshot reaches to where the log begins: what changed in between is missing"
-            );
-        }
-        log.not_before(as_of, self.dir);
-        replay(&*tables, &log.segments(), as_of)?;
-        Ok(tables)
+        Ok((tables, 0))
     }
 
     /// Keeps the newest set of broken tables for a report, and no more than one.
@@ -151,25 +172,20 @@ pub(crate) fn verify(host: &dyn Host, path: &Path) -> Result<u64, Error> {
     }
 }
 
-/// Puts a snapshot's rows into empty tables.
-fn load(host: &dyn Host, snapshot: &Snapshot, tables: &dyn Tables) -> Result<(), Error> {
-    let mut source = Source::open(host, &snapshot.path)?;
-    let mut batch = Batch::new();
+/// Reads a snapshot's rows, each block checked.
+fn load(host: &dyn Host, snapshot: &Snapshot) -> Result<Memory, Error> {
+    let (tables, mut source) = (Memory::default(), Source::open(host, &snapshot.path)?);
     loop {
         let rows = source.next()?;
-        let is_over = rows.is_empty();
-        batch.extend(rows.into_iter().map(|(key, row)| (key, Some(row))));
-        if is_over {
-            batch.insert(key::meta(key::APPLIED).0, Some(key::number_row(snapshot.as_of)));
+        if rows.is_empty() {
+            break;
         }
-        if is_over || batch.len() >= REPLAY_BATCH {
-            tables.apply(&std::mem::take(&mut batch))?;
-        }
-        if is_over {
-            tracing::info!(as_of = snapshot.as_of, "the tables were loaded from a snapshot");
-            return Ok(());
-        }
+        tables.apply(&rows.into_iter().map(|(key, row)| (key, Some(row))).collect())?;
     }
+    let applied = (key::meta(key::APPLIED).0, Some(key::number_row(snapshot.as_of)));
+    tables.apply(&Batch::from([applied]))?;
+    tracing::info!(as_of = snapshot.as_of, "the tables are built from a snapshot and the log");
+    Ok(tables)
 }
 
 /// Compares what the tables say of themselves with what they hold. The offset to replay from;
@@ -192,6 +208,16 @@ fn check(tables: &dyn Tables) -> Result<Option<Offset>, Error> {
         }
     }
     Ok(number(tables, &key::meta(key::APPLIED))?)
+}
+
+/// As `check`, on a thread of its own: nearly every page of the tables is read for it.
+fn check_beside(tables: &dyn Tables, warmth: &mut Warmth<'_>) -> Result<Option<Offset>, Error> {
+    thread::scope(|scope| {
+        let checked = scope.spawn(|| check(tables));
+        warmth.fill();
+        let panicked = |_| Error::Tables("counting their rows panicked".to_owned());
+        checked.join().map_err(panicked)?
+    })
 }
 
 /// Folds the log from an offset on into the tables.

@@ -27,7 +27,7 @@ pub trait Tables: Send + Sync + std::fmt::Debug {
     fn close(&self) -> Result<(), Error>;
 }
 
-/// Tables in memory: where the disk has no room for any, and in tests.
+/// Tables in memory: while others are built anew, where the disk has no room for any, and in tests.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 

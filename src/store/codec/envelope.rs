@@ -8,8 +8,7 @@
 use std::time::Duration;
 
 use bincode::Options;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, delivery_v1, delivery_v2, event_v1, subscription_v1, subscription_v2};
 use crate::domain::Timestamp;
@@ -146,7 +145,7 @@ pub(super) fn body<T: Serialize>(kind: u8, value: &T, out: &mut Vec<u8>) -> u8 {
     kind
 }
 
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
     options().deserialize(body).map_err(|error| Error::Malformed(error.to_string()))
 }
 

@@ -10,7 +10,7 @@ use crate::domain::topic::Topic;
 
 /// An event's attributes. Its data follows as the bytes that came in.
 #[derive(Deserialize)]
-struct Event {
+struct Event<'a> {
     id: String,
     source: String,
     kind: String,
@@ -19,7 +19,7 @@ struct Event {
     datacontenttype: Option<String>,
     dataschema: Option<String>,
     extensions: Vec<(String, Extension)>,
-    topic: String,
+    topic: &'a str,
     data: Option<DataForm>,
     raw: bool,
     message: Option<MqttMessage>,
@@ -83,7 +83,7 @@ pub(super) fn read_event(body: &[u8]) -> Result<event::Event, Error> {
     let (length, rest) = body.split_first_chunk::<4>().ok_or_else(malformed)?;
     let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| malformed())?;
     let (header, data) = rest.split_at_checked(length).ok_or_else(malformed)?;
-    let held: Event = envelope::read(header)?;
+    let held: Event<'_> = envelope::read(header)?;
     let bytes = |form| event::Data { bytes: Bytes::copy_from_slice(data), form };
     let value = |value| match value {
         Extension::Boolean(flag) => Value::Boolean(flag),
@@ -99,7 +99,7 @@ pub(super) fn read_event(body: &[u8]) -> Result<event::Event, Error> {
         datacontenttype: held.datacontenttype,
         dataschema: held.dataschema,
         extensions: held.extensions.into_iter().map(|(name, held)| (name, value(held))).collect(),
-        topic: Topic::parse(&held.topic)?,
+        topic: Topic::parse(held.topic)?,
         data: held.data.map(|form| match form {
             DataForm::Json => bytes(Form::Json),
             DataForm::Text => bytes(Form::Text),

@@ -7,6 +7,9 @@ use crate::domain::record::Entry;
 use crate::domain::{Offset, Timestamp};
 use crate::store::{Error, codec};
 
+/// Bytes that an entry is taken to have before it is read.
+const ENTRY_BYTES: usize = 1 << 10;
+
 /// A stretch of a segment without whole frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hole {
@@ -30,7 +33,8 @@ impl Segment {
         let until = until.min(self.next());
         let begin = self.mark(|mark| mark.offset <= from);
         let mut next = begin.offset;
-        let mut walk = self.walk(begin.position, self.readable());
+        let about = max.saturating_mul(ENTRY_BYTES).min(bytes_max);
+        let mut walk = self.walk(begin.position, self.readable()).beginning_with(about);
         while next < until && entries.len() < max && bytes < bytes_max {
             let position = walk.position();
             match walk.step() {

@@ -5,7 +5,8 @@ use super::frame::{self, HEADER, Header};
 use super::segment::Segment;
 use crate::domain::Offset;
 
-/// Bytes that the first read of a walk asks for; each further read asks for twice as many.
+/// Bytes that the first read of a walk asks for unless it is told better; each further read asks
+/// for twice as many.
 const CHUNK_MIN: usize = 64 << 10;
 
 /// Most bytes that one read asks for, unless a single frame is longer.
@@ -45,6 +46,12 @@ impl<'a> Walk<'a> {
     /// A walk from a position up to a limit.
     pub(crate) fn new(segment: &'a Segment, position: u64, limit: u64) -> Self {
         Self { segment, position, limit, buffer: Vec::new(), start: position, chunk: CHUNK_MIN }
+    }
+
+    /// With a first read of so many bytes, for who knows about how much is wanted.
+    pub(crate) fn beginning_with(mut self, bytes: usize) -> Self {
+        self.chunk = bytes.clamp(CHUNK_MIN, CHUNK_MAX);
+        self
     }
 
     /// Where the walk stands.

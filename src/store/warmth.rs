@@ -1,0 +1,100 @@
+//! What is kept in memory of the log, filled from its end at a start: the de-duplication window and
+//! the tail. Never here: a change on disk but for damage that is reported.
+
+use std::sync::Arc;
+
+use super::Error;
+use super::log::Segments;
+use super::tail::Tail;
+use super::window::Window;
+use crate::domain::Offset;
+
+/// Records read at once.
+const BATCH: usize = 4_096;
+
+/// The window and the tail, filled once while something else is waited for.
+#[derive(Debug)]
+pub(crate) struct Warmth<'a> {
+    segments: &'a Segments,
+    tail: &'a Tail,
+    window: Window,
+    filled: Option<Result<(), Error>>,
+}
+
+impl<'a> Warmth<'a> {
+    /// A window of at most so many events, not filled yet.
+    pub(crate) fn new(segments: &'a Segments, tail: &'a Tail, window_size: usize) -> Self {
+        Self { segments, tail, window: Window::new(window_size), filled: None }
+    }
+
+    /// Fills both, unless that was done. What went wrong is told at the end.
+    pub(crate) fn fill(&mut self) {
+        if self.filled.is_none() {
+            self.filled = Some(warm(self.segments, self.tail, &mut self.window));
+        }
+    }
+
+    /// The window, filled.
+    pub(crate) fn finish(mut self) -> Result<Window, Error> {
+        self.fill();
+        self.filled.unwrap_or(Ok(())).map(|()| self.window)
+    }
+}
+
+/// Fills the window and the tail from the end of the log.
+fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Error> {
+    let (oldest, end) = (segments.oldest(), segments.end());
+    let back = |offset: Offset, records: usize| {
+        offset.saturating_sub(u64::try_from(records).unwrap_or(u64::MAX)).max(oldest)
+    };
+    let mut start = back(end, window.size_max().max(1));
+    let (mut next, mut events) = (start, 0);
+    loop {
+        let entries = segments.read(next, BATCH)?;
+        let Some(last) = entries.last() else { break };
+        next = last.offset + 1;
+        for entry in &entries {
+            if let Some(event) = entry.event() {
+                window.insert(&event.source, &event.id, entry.offset);
+                events += 1;
+            }
+        }
+        window.trim(0);
+        tail.push(entries.into_iter().map(Arc::new).collect());
+    }
+    // Records that are no events left room in the window: older events belong into it.
+    while start > oldest && !window.is_full() {
+        let missing = window.size_max().saturating_sub(events);
+        let from = back(start, missing.max(BATCH));
+        events += warm_older(segments, from, start, window)?;
+        start = from;
+    }
+    Ok(())
+}
+
+/// Takes the events of a stretch before all that the window holds into it, the newest first. How
+/// many there are.
+fn warm_older(
+    segments: &Segments,
+    from: Offset,
+    to: Offset,
+    window: &mut Window,
+) -> Result<usize, Error> {
+    let mut prints = Vec::new();
+    let mut next = from;
+    while next < to {
+        let entries = segments.read(next, BATCH)?;
+        let Some(last) = entries.last() else { break };
+        next = last.offset + 1;
+        for entry in entries.iter().filter(|entry| entry.offset < to) {
+            if let Some(event) = entry.event() {
+                prints.push((window.print(&event.source, &event.id), entry.offset));
+            }
+        }
+    }
+    let events = prints.len();
+    for (print, offset) in prints.into_iter().rev() {
+        window.insert_older(print, offset);
+    }
+    Ok(events)
+}

@@ -42,7 +42,7 @@ pub trait Host: Send + Sync + Debug {
 /// An open file.
 pub trait HostFile: Send + Sync + Debug {
     /// Its length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
     /// Reads at a position; how many bytes were read, zero at the end.
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize>;
     /// Writes all bytes at a position. After an error any part of them may be written.

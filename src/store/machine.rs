@@ -79,7 +79,7 @@ impl Host for Machine {
 }
 
 impl HostFile for File {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

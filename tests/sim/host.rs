@@ -132,7 +132,7 @@ impl Host for Faulty {
 }
 
 impl HostFile for File {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let mut state = self.host.machine.state();
         state.look(self.host.process)?;
         Ok(wide(state.disk.file(self.file).len()))

@@ -56,10 +56,13 @@ impl Write for Pieces {
     }
 }
 
+/// The writing under way.
+type Writing = Pin<Box<dyn Future<Output = Result<(), store::Error>> + Send>>;
+
 /// The body: what the writing thread made, and an error where it could not go on.
 struct Download {
     pieces: mpsc::Receiver<Bytes>,
-    writing: Option<Pin<Box<dyn Future<Output = Result<(), store::Error>> + Send>>>,
+    writing: Option<Writing>,
 }
 
 impl Stream for Download {

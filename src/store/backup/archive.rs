@@ -206,7 +206,7 @@ impl Host for Archive {
 }
 
 impl HostFile for Part {
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.length)
     }
 

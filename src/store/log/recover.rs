@@ -83,7 +83,7 @@ pub(crate) fn recover(
                 }
                 found.next = segment.next();
                 latest = segment.latest();
-                found.segments.push(Arc::new(segment));
+                found.segments.push(Arc::from(segment));
             }
         }
     }

@@ -59,7 +59,7 @@ struct Summary {
 #[derive(Debug)]
 pub(crate) enum Opened {
     /// A segment.
-    Segment(Segment),
+    Segment(Box<Segment>),
     /// A file without anything that tells how to read it, of this length.
     Headless(u64),
 }
@@ -88,7 +88,7 @@ impl Segment {
     pub(crate) fn open(host: &dyn Host, path: &Path, first: Offset) -> Result<Opened, Error> {
         let failed = |error: io::Error| Error::io(path, &error);
         let file = host.open(path).map_err(failed)?;
-        let length = file.len().map_err(failed)?;
+        let length = file.length().map_err(failed)?;
         let mut beginning = vec![0; header::REACH];
         let read = read_pages(&*file, &mut beginning);
         let trailer = read_trailer(&*file, length);
@@ -113,7 +113,7 @@ impl Segment {
         if let Some((footer, _)) = own {
             segment.take_footer(footer);
         }
-        Ok(Opened::Segment(segment))
+        Ok(Opened::Segment(Box::new(segment)))
     }
 
     fn new(file: Box<dyn HostFile>, path: PathBuf, header: Header, capacity: u64) -> Self {

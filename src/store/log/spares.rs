@@ -105,7 +105,7 @@ impl Spares {
 
     fn keep(&mut self, path: PathBuf) {
         let free = self.free.get_mut().expect("nobody else holds it");
-        let fits = || self.host.open(&path)?.len().map(|length| length == self.size);
+        let fits = || self.host.open(&path)?.length().map(|length| length == self.size);
         if free.len() < SPARES_MAX && fits().unwrap_or(false) {
             free.push(path);
         } else if let Err(error) = self.host.remove(&path) {

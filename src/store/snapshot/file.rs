@@ -135,7 +135,7 @@ impl Source {
     pub(crate) fn open(host: &dyn Host, path: &Path) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::io(path, &error);
         let file = host.open(path).map_err(failed)?;
-        let bytes = file.len().map_err(failed)?;
+        let bytes = file.length().map_err(failed)?;
         let mut header = [0; HEADER];
         let read = read_full(&*file, &mut header, 0).map_err(failed)?;
         let number = |at: usize| u64::from_le_bytes(chunk(&header, at));

@@ -17,7 +17,7 @@ use crate::config::Size;
 use crate::domain::command::Expect;
 
 /// Events in several segments, and the directory as a kill would leave it.
-async fn killed(count: usize) -> TempDir {
+pub(super) async fn killed(count: usize) -> TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     let store = start(dir.path());
     store.ask(put("kept", Expect::Nothing)).await.expect("created");
@@ -36,7 +36,7 @@ async fn stopped(count: usize) -> TempDir {
     dir
 }
 
-fn copy_of(dir: &Path) -> TempDir {
+pub(super) fn copy_of(dir: &Path) -> TempDir {
     let copy = tempfile::tempdir().expect("a directory");
     let mut copying = std::process::Command::new("cp");
     let done = copying.arg("-a").arg(dir.join(".")).arg(copy.path()).status();
@@ -189,7 +189,7 @@ async fn damage_is_copied_into_quarantine_with_a_report() {
 }
 
 /// Snapshots and retention at once: small limits, and the keeper has nothing more to do.
-async fn kept_small(dir: &Path) -> Open {
+pub(super) async fn kept_small(dir: &Path) -> Open {
     let mut config = config(dir);
     config.log.snapshot_every = Size(64 << 10);
     config.log.retention_bytes = Size(256 << 10);
@@ -236,6 +236,53 @@ async fn retention_keeps_the_log_small_and_snapshots_make_up_for_what_went() {
         let after = store.reader.subscriptions(None, 100).await.expect("readable");
         assert_eq!(after, before, "ruin {which}");
         assert_eq!(store.reader.oldest_offset(), oldest);
+        store.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_broken_newest_snapshot_is_made_up_for_by_the_older_one_where_the_log_begins() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = kept_small(dir.path()).await;
+    let before = store.reader.subscriptions(None, 100).await.expect("readable");
+    let counts = store.reader.counts();
+    let held = store.reader.0.snapshots.lock().expect("no panic").clone();
+    let [newest, older] = held.as_slice() else { panic!("two snapshots: {held:?}") };
+    let (newest, older) = (newest.clone(), older.clone());
+    store.stop().await;
+    // Nothing before the older snapshot is left but what shares a file with what comes after it.
+    let first = |path: &Path| path.file_stem()?.to_str()?.parse::<u64>().ok();
+    let paths = segments(dir.path());
+    for pair in paths.windows(2) {
+        if first(&pair[1]).expect("a segment") <= older.as_of {
+            std::fs::remove_file(&pair[0]).expect("removed");
+        }
+    }
+    let oldest = first(&segments(dir.path())[0]).expect("a segment");
+    assert!(0 < oldest && oldest <= older.as_of && older.as_of < newest.as_of, "{oldest}");
+    let length = newest.bytes;
+    let breaks: [&dyn Fn(&Path); 5] = [
+        &|path| write(path, b"damage", 20),
+        &|path| write(path, b"damage", length / 2),
+        &|path| write(path, b"damage", length - 6),
+        &|path| std::fs::write(path, b"").expect("emptied"),
+        &|path| std::fs::remove_file(path).expect("removed"),
+    ];
+    for (which, ruin) in breaks.into_iter().enumerate() {
+        let copy = copy_of(dir.path());
+        ruin(&copy.path().join("snapshots").join(newest.path.file_name().expect("a name")));
+        match which % 2 {
+            0 => std::fs::remove_dir_all(copy.path().join("state")).expect("removed"),
+            _ => std::fs::write(copy.path().join("state/db"), "garbage").expect("written"),
+        }
+        let store = start(copy.path());
+        let after = store.reader.subscriptions(None, 100).await.expect("readable");
+        assert_eq!(after, before, "break {which}");
+        assert_eq!(store.reader.counts().subscriptions, counts.subscriptions, "break {which}");
+        assert_eq!(store.reader.oldest_offset(), oldest, "break {which}");
+        assert_eq!(lost(&store), [], "break {which}");
+        assert_eq!(store.ids().await.last().map(String::as_str), Some("999"), "break {which}");
+        assert!(!store.publish("new").await.1, "break {which}");
         store.stop().await;
     }
 }

@@ -57,7 +57,8 @@ impl Floor {
         let free = self.host.free_bytes(&self.dir).unwrap_or(u64::MAX);
         self.free.store(free, Ordering::Relaxed);
         let was = self.refusing.load(Ordering::Relaxed);
-        let needed = if was { self.floor + self.floor / MARGIN } else { self.floor };
+        let margin = if was { self.floor / MARGIN } else { 0 };
+        let needed = self.floor.saturating_add(margin);
         let refusing = free < needed;
         self.metrics.health.set_input_refused(refusing);
         if self.refusing.swap(refusing, Ordering::Relaxed) != refusing {

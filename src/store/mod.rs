@@ -11,6 +11,8 @@ mod floor;
 mod fold;
 mod hold;
 mod host;
+#[cfg(test)]
+mod hostile_tests;
 mod keeper;
 mod key;
 mod lock;

@@ -1,6 +1,8 @@
 //! What is kept in memory of the log, filled from its end at a start: the de-duplication window and
 //! the tail. Never here: a change on disk but for damage that is reported.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Error;
@@ -62,35 +64,40 @@ fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Err
         window.trim(0);
         tail.push(entries.into_iter().map(Arc::new).collect());
     }
-    // Records that are no events left room in the window: older events belong into it.
+    // Records that are no events left room in the window: older events belong into it. Where a part
+    // of the log is gone there may be any number of offsets without records.
+    let mut reach = BATCH;
     while start > oldest && !window.is_full() {
-        let missing = window.size_max().saturating_sub(events);
-        let from = back(start, missing.max(BATCH));
-        events += warm_older(segments, from, start, window)?;
+        let missing = window.size_max().saturating_sub(events).max(BATCH);
+        let from = back(start, missing.max(reach));
+        let found = warm_older(segments, from..start, missing, window)?;
+        events += found;
         start = from;
+        reach = if found == 0 { reach.saturating_mul(2) } else { BATCH };
     }
     Ok(())
 }
 
-/// Takes the events of a stretch before all that the window holds into it, the newest first. How
-/// many there are.
+/// Takes the newest events of a stretch before all that the window holds into it, the newest first.
+/// How many there are.
 fn warm_older(
     segments: &Segments,
-    from: Offset,
-    to: Offset,
+    stretch: Range<Offset>,
+    most: usize,
     window: &mut Window,
 ) -> Result<usize, Error> {
-    let mut prints = Vec::new();
-    let mut next = from;
-    while next < to {
+    let mut prints = VecDeque::new();
+    let mut next = stretch.start;
+    while next < stretch.end {
         let entries = segments.read(next, BATCH)?;
         let Some(last) = entries.last() else { break };
         next = last.offset + 1;
-        for entry in entries.iter().filter(|entry| entry.offset < to) {
+        for entry in entries.iter().filter(|entry| entry.offset < stretch.end) {
             if let Some(event) = entry.event() {
-                prints.push((window.print(&event.source, &event.id), entry.offset));
+                prints.push_back((window.print(&event.source, &event.id), entry.offset));
             }
         }
+        prints.drain(..prints.len().saturating_sub(most));
     }
     let events = prints.len();
     for (print, offset) in prints.into_iter().rev() {

@@ -12,6 +12,8 @@ mod backup;
 mod bad_input;
 mod command_line;
 mod delivery;
+mod disk_floor;
+mod disk_full;
 mod durability;
 mod encoding;
 mod events;

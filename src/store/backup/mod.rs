@@ -3,6 +3,8 @@
 //! directory, or only rehearsed.
 
 mod archive;
+#[cfg(test)]
+mod hostile_tests;
 mod restore;
 mod take;
 

@@ -9,6 +9,8 @@ mod entries;
 mod footer;
 mod frame;
 mod header;
+#[cfg(test)]
+mod hostile_tests;
 mod quarantine;
 mod recover;
 mod segment;

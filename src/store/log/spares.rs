@@ -16,6 +16,10 @@ use crate::store::host::Host;
 /// Most retired files that are kept for the next segments.
 const SPARES_MAX: usize = 4;
 
+/// Largest offset that a segment begins with. A file with a larger one in its name is not ours: the
+/// offsets behind it would run out.
+const FIRST_MAX: Offset = 1 << 62;
+
 /// Retired files, and segments that are to become such.
 #[derive(Debug)]
 pub(crate) struct Spares {
@@ -138,7 +142,7 @@ pub(crate) fn path_of(dir: &Path, first: Offset) -> PathBuf {
     dir.join(format!("{first:020}.seg"))
 }
 
-/// The offset that a segment's name says.
+/// The offset that a segment's name says; `None` where no log reaches.
 pub(crate) fn first_of(path: &Path) -> Option<Offset> {
-    path.file_stem()?.to_str()?.parse().ok()
+    path.file_stem()?.to_str()?.parse().ok().filter(|first| *first <= FIRST_MAX)
 }

@@ -45,10 +45,6 @@ impl TestHub {
 
     /// A hub on data that is there already.
     pub(crate) async fn open(dir: TempDir, dev: bool, keys: &[(&str, &str)]) -> Self {
-        let variable = |(key, value): &(&str, &str)| {
-            let key = key.to_uppercase().replace('.', "__");
-            (format!("TIDINGS__{key}"), (*value).to_owned())
-        };
         let environment = QUICK.iter().chain(keys).map(variable).collect();
         let data_dir = Some(dir.path().to_owned());
         let sources = Sources { file: None, data_dir, dev, environment };
@@ -60,6 +56,12 @@ impl TestHub {
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.start_again().await;
+    }
+
+    /// Stops the hub and starts it on the same data with some keys set otherwise.
+    pub(crate) async fn restart_with(&mut self, keys: &[(&str, &str)]) {
+        self.sources.environment.extend(keys.iter().map(variable));
+        self.restart().await;
     }
 
     /// Starts a hub that was stopped.
@@ -109,6 +111,11 @@ impl TestHub {
         let read = self.api.get(&format!("/v1/events/{offset}")).await.expect(200);
         assert_eq!(read["id"], id, "after {why}: {read}");
     }
+}
+
+/// A key and its value as a variable of the environment.
+fn variable((key, value): &(&str, &str)) -> (String, String) {
+    (format!("TIDINGS__{}", key.to_uppercase().replace('.', "__")), (*value).to_owned())
 }
 
 async fn launch(sources: &Sources) -> (Hub, Api) {

@@ -106,7 +106,11 @@ impl Process {
 
     /// Starts a hub on port 0 and waits until it says that it is ready.
     pub(crate) fn start(dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = hub(dir, arguments, environment);
+        Self::of(hub(dir, arguments, environment))
+    }
+
+    /// Starts a hub by a command and waits until it says that it is ready.
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary");
         let lines = read_lines(child.stdout.take().expect("piped"));
         let mut child = Guard(Some(child));

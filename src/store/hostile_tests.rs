@@ -161,7 +161,7 @@ fn files(dir: &Path) -> Vec<String> {
 
 #[test]
 fn the_store_opens_on_arbitrary_files() {
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) };
     proptest!(config, |(files in vec((name(), vec(any::<u8>(), 0..6_000), junk()), 1..5))| {
         let dir = tempfile::tempdir().expect("a directory");
         for (name, rest, start) in &files {
@@ -175,7 +175,7 @@ fn the_store_opens_on_arbitrary_files() {
 fn the_store_opens_on_files_of_its_own_however_they_were_mangled() {
     let source = lived_in();
     let names = files(source.path());
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) };
     let blows = vec((any::<Index>(), blow()), 1..6);
     proptest!(config, |(blows in blows)| {
         let copy = copy_of(source.path());

@@ -108,7 +108,7 @@ impl Segment {
         let own = trailer.filter(|(footer, salt)| {
             *salt == segment.header.salt
                 && footer.first == segment.header.first
-                && footer.data_end + footer::length(0) <= length
+                && footer.data_end.saturating_add(footer::length(0)) <= length
         });
         if let Some((footer, _)) = own {
             segment.take_footer(footer);

@@ -94,6 +94,10 @@ async fn check(dir: &Path, count: usize, gap: std::ops::Range<u64>) {
     assert!(offset > count as u64 && !duplicate, "no offset is given twice");
     assert_eq!(store.ids().await.last().map(String::as_str), Some("new"));
     store.stop().await;
+    let store = start(dir);
+    store.ids().await;
+    assert_eq!(lost(&store).len(), usize::from(!gap.is_empty()), "told once");
+    store.stop().await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::Error;
 use super::host::Host;
 use super::reader::Shared;
 use super::retention::{self, Keep, Piece, Plan};
-use super::snapshot::{Snapshot, Writing};
+use super::snapshot::{Snapshot, Writing, remove_partial};
 use crate::config::Config;
 use crate::domain::{Offset, Timestamp};
 use crate::stop::Stop;
@@ -144,6 +144,7 @@ impl Keeper {
     fn fail(&mut self, error: &Error) {
         tracing::error!(%error, "no snapshot could be written; the log is kept until there is one");
         self.shared.images.end();
+        remove_partial(&*self.host, &self.dir);
         self.failed_at = Some(self.host.now().as_millisecond());
     }
 

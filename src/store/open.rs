@@ -36,7 +36,7 @@ pub struct Store {
     pub reader: Reader,
     /// For changing.
     pub submit: Submit,
-    /// The thread that changes.
+    /// What changes.
     pub writer: Writer,
     /// What takes snapshots and lets old records go.
     pub keeper: Keeper,
@@ -64,6 +64,7 @@ pub fn open_on(
     };
     let mut log = Log::open(&host, &dir.join("log"), quarantine, limits)?;
     let marker = Marker::new(dir);
+    snapshot::remove_partial(&*host, &dir.join("snapshots"));
     let snapshots = snapshot::list(&*host, &dir.join("snapshots"))?;
     let builder = Builder {
         host: &host,

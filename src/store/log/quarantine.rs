@@ -101,10 +101,13 @@ impl Quarantine {
     /// False: it was known before.
     fn add(&self, damage: &Damage) -> bool {
         let mut list = self.list.lock().expect("no panic while the list is held");
+        // Where a whole file is missing, the files beside the gap may be others by now.
+        let is_missing = |of: &Damage| of.to_byte == 0;
         let same = |known: &Damage| {
-            known.file == damage.file
-                && known.from_byte == damage.from_byte
-                && known.from_offset == damage.from_offset
+            let same_bytes = known.file == damage.file && known.from_byte == damage.from_byte;
+            let both_missing =
+                is_missing(known) && is_missing(damage) && known.to_offset == damage.to_offset;
+            known.from_offset == damage.from_offset && (same_bytes || both_missing)
         };
         if list.iter().any(same) {
             return false;

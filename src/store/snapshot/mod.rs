@@ -7,4 +7,4 @@ mod writing;
 
 pub(crate) use file::{Snapshot, Source, list};
 pub(crate) use image::Images;
-pub(crate) use writing::Writing;
+pub(crate) use writing::{Writing, remove_partial};

@@ -10,6 +10,9 @@ use crate::store::Error;
 use crate::store::host::Host;
 use crate::store::reader::Shared;
 
+/// What a snapshot is called until it is whole.
+const PARTIAL: &str = "snapshot.tmp";
+
 /// A snapshot that is being written.
 #[derive(Debug)]
 pub(crate) struct Writing {
@@ -19,6 +22,16 @@ pub(crate) struct Writing {
     dir: PathBuf,
 }
 
+/// Takes away what is left of a snapshot that could not be written: on a full disk it would keep
+/// others from writing.
+pub(crate) fn remove_partial(host: &dyn Host, dir: &Path) {
+    if let Err(error) = host.remove(&dir.join(PARTIAL))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "a snapshot that was not finished stays");
+    }
+}
+
 impl Writing {
     /// Begins a snapshot of the tables as they are now.
     pub(crate) fn begin(host: &dyn Host, dir: &Path, shared: &Shared) -> Result<Self, Error> {
@@ -26,7 +39,7 @@ impl Writing {
         let failed = |error: io::Error| Error::io(dir, &error);
         host.create_dir(dir).map_err(failed)?;
         dir.parent().map_or(Ok(()), |parent| host.sync_dir(parent)).map_err(failed)?;
-        let file = host.create(&dir.join("snapshot.tmp")).map_err(failed)?;
+        let file = host.create(&dir.join(PARTIAL)).map_err(failed)?;
         let as_of = shared.images.begin(|| shared.tail.next());
         let sink = Sink::begin(file, as_of, at).inspect_err(|_| shared.images.end());
         Ok(Self { sink: sink.map_err(failed)?, as_of, at, dir: dir.to_owned() })
@@ -45,7 +58,7 @@ impl Writing {
         let failed = |error: io::Error| Error::io(&self.dir, &error);
         let bytes = self.sink.finish().map_err(failed)?;
         let path = self.dir.join(format!("{:020}.snap", self.as_of));
-        host.rename(&self.dir.join("snapshot.tmp"), &path).map_err(failed)?;
+        host.rename(&self.dir.join(PARTIAL), &path).map_err(failed)?;
         host.sync_dir(&self.dir).map_err(failed)?;
         Ok(Snapshot { as_of: self.as_of, path, bytes, at: self.at })
     }

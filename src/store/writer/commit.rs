@@ -59,8 +59,9 @@ impl Commit {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        if core.committed().generation != group.generation {
-            return Ok(Err(core.committed().why()));
+        let committed = core.committed();
+        if committed.generation != group.generation {
+            return Ok(Err(committed.why()));
         }
         if group.entries.is_empty() {
             group.set_done();

@@ -39,7 +39,7 @@ pub(crate) struct Deps {
     pub(crate) floor: Arc<Floor>,
 }
 
-/// The writer. `run` is its thread.
+/// The writer. `run` is its two threads.
 #[derive(Debug)]
 pub struct Writer {
     core: Core,

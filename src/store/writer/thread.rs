@@ -290,3 +290,7 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

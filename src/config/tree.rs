@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use crate::domain::command::Rules;
+use crate::domain::lease::Bounds;
 use crate::domain::quantity::{parse_duration, parse_size};
 
 /// The whole configuration.
@@ -30,6 +32,21 @@ pub struct Config {
     /// Loopback only, no credentials asked. Set by `--dev` alone.
     #[serde(skip)]
     pub dev: bool,
+}
+
+impl Config {
+    /// What decisions follow of it.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            lease: Bounds {
+                min: self.lease.min.0,
+                max: self.lease.max.0,
+                default: self.lease.default.0,
+            },
+            ended_keep: self.subscriptions.ended_keep.0,
+            subscriptions_max: self.subscriptions.count_max,
+        }
+    }
 }
 
 macro_rules! section {

@@ -20,8 +20,6 @@ use super::warmth::Warmth;
 use super::writer::{Deps, Submit, Writer};
 use super::{Error, staged};
 use crate::config::Config;
-use crate::domain::command::Rules;
-use crate::domain::lease::Bounds;
 use crate::domain::record::Token;
 use crate::telemetry::Metrics;
 
@@ -95,22 +93,10 @@ pub fn open_on(
         floor: floor.clone(),
     });
     let keeper = Keeper::new(host.clone(), config, shared.clone(), metrics.clone());
-    let rules = rules(config);
+    let rules = config.rules();
     let deps = Deps { host, log, shared: shared.clone(), window, rules, metrics, marker, floor };
     let (writer, submit) = Writer::new(deps, &config.log);
     Ok(Store { reader: Reader(shared), submit, writer, keeper })
-}
-
-fn rules(config: &Config) -> Rules {
-    Rules {
-        lease: Bounds {
-            min: config.lease.min.0,
-            max: config.lease.max.0,
-            default: config.lease.default.0,
-        },
-        ended_keep: config.subscriptions.ended_keep.0,
-        subscriptions_max: config.subscriptions.count_max,
-    }
 }
 
 fn read_tokens(tables: &dyn Tables) -> Result<HashMap<String, Arc<Token>>, Error> {

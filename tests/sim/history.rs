@@ -78,7 +78,7 @@ impl History {
         let mut dice = Dice::new(seed);
         let config = setting::config(&mut dice);
         let machine = Machine::new(&config.data.dir, dice.child(), lie, loud);
-        let oracle = Oracle::new(setting::rules(&config), config.events.dedup_window);
+        let oracle = Oracle::new(config.rules(), config.events.dedup_window);
         let commands = Commands::new(dice.child());
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let seen = Seen::default();

@@ -5,8 +5,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use tidings::config::{self, Config, Size, Sources, Span};
-use tidings::domain::command::Rules;
-use tidings::domain::lease::Bounds;
 
 use crate::dice::Dice;
 
@@ -27,16 +25,4 @@ pub(crate) fn config(dice: &mut Dice) -> Config {
     config.subscriptions.ended_keep = Span(Duration::from_secs(1_000));
     config.lease.default = Span(Duration::from_secs(1_000));
     config
-}
-
-pub(crate) fn rules(config: &Config) -> Rules {
-    Rules {
-        lease: Bounds {
-            min: config.lease.min.0,
-            max: config.lease.max.0,
-            default: config.lease.default.0,
-        },
-        ended_keep: config.subscriptions.ended_keep.0,
-        subscriptions_max: config.subscriptions.count_max,
-    }
 }

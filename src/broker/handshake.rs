@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rumqttd::protocol::{ConnAckProperties, Login, QoS};
+use smol_str::ToSmolStr;
 
 use crate::clock;
 use crate::config;
@@ -198,7 +199,7 @@ fn will(hello: &Hello, caller: &Caller, publisher: &Publisher) -> Result<Option<
 /// The will as it is published: its id, if it is ours, tells when that was.
 pub(super) fn fresh(mut will: Event) -> Event {
     if will.origin == Origin::Raw {
-        will.id = clock::sortable_id().to_string();
+        will.id = clock::sortable_id().to_smolstr();
     }
     will
 }

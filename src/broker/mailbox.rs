@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smol_str::SmolStr;
 use tokio::sync::Notify;
 
 use crate::domain::Offset;
@@ -31,7 +32,7 @@ pub(super) struct Item {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     /// Who the client is as a publisher.
-    pub(super) identity: Box<str>,
+    pub(super) identity: SmolStr,
     items_max: usize,
     /// Guards the queue; pushed to by the router, emptied by the connection.
     state: Mutex<State>,
@@ -60,9 +61,9 @@ struct State {
 
 impl Mailbox {
     /// An empty mailbox for a client.
-    pub(super) fn new(identity: String, items_max: usize) -> Self {
+    pub(super) fn new(identity: SmolStr, items_max: usize) -> Self {
         let (state, wake) = (Mutex::default(), Notify::new());
-        Self { identity: identity.into(), items_max, state, wake }
+        Self { identity, items_max, state, wake }
     }
 
     /// Puts an event in, once however many filters match it. `true`: the owner has to be woken.
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_lets_go_of_all_and_takes_no_more_until_it_goes_live() {
-        let mailbox = Mailbox::new(String::new(), 2);
+        let mailbox = Mailbox::new(SmolStr::default(), 2);
         assert!(mailbox.push(&entry(1), 0), "the first item wakes");
         assert!(!mailbox.push(&entry(2), 0), "the second does not");
         assert_eq!(offsets(&mailbox, 1), (vec![1], Taken::Some));
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_at_once_is_bounded_in_bytes() {
-        let mailbox = Mailbox::new(String::new(), 9);
+        let mailbox = Mailbox::new(SmolStr::default(), 9);
         for offset in 1..=3 {
             mailbox.push(&entry(offset), 0);
         }
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_event_that_several_filters_match_comes_once_at_the_highest_qos() {
-        let mailbox = Mailbox::new(String::new(), 2);
+        let mailbox = Mailbox::new(SmolStr::default(), 2);
         for qos in [0, 1, 0] {
             mailbox.push(&entry(1), qos);
         }
@@ -207,7 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wake_up_before_the_wait_is_not_lost() {
-        let mailbox = Mailbox::new(String::new(), 2);
+        let mailbox = Mailbox::new(SmolStr::default(), 2);
         mailbox.cut(Reason::TAKEN_OVER);
         mailbox.cut(Reason::KEEP_ALIVE);
         mailbox.woken().await;

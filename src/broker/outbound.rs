@@ -269,7 +269,7 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let reader = store::open(&config, metrics.clone()).expect("opens").0.reader;
         let router = Arc::new(Router::new(reader.clone(), metrics));
-        let mailbox = Arc::new(Mailbox::new(String::new(), 2));
+        let mailbox = Arc::new(Mailbox::new("".into(), 2));
         let filters = Subscriptions::new(router.clone(), mailbox.clone(), 1);
         let mut outbound = Outbound::new(mailbox, router, reader, 1);
         (outbound.cursor, outbound.source) = (3, Source::Log { until: Some(40) });

@@ -2,6 +2,7 @@
 //! payload's bytes are never re-serialised.
 
 use bytes::Bytes;
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use crate::clock;
 use crate::domain::Invalid;
@@ -22,16 +23,16 @@ const RAW_TYPE: &str = "mqtt.publish";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Publisher {
     /// The source of what it publishes as plain bytes.
-    pub(super) source: String,
+    pub(super) source: SmolStr,
     /// What tells it apart: a client id belongs to its owner.
-    pub(super) identity: String,
+    pub(super) identity: SmolStr,
 }
 
 impl Publisher {
     pub(super) fn new(owner: Option<&str>, client_id: &str) -> Self {
-        let source = format!("mqtt:{client_id}");
+        let source = format_smolstr!("mqtt:{client_id}");
         // No owner's id has a slash in it, so two pairs never make the same text.
-        let identity = format!("{}/{client_id}", owner.unwrap_or_default());
+        let identity = format_smolstr!("{}/{client_id}", owner.unwrap_or_default());
         Self { source, identity }
     }
 }
@@ -71,14 +72,14 @@ fn message(
     is_attribute: impl Fn(&str) -> bool,
 ) -> Option<Box<Message>> {
     let rest = publish.user_properties.iter().filter(|(name, _)| !is_attribute(name));
-    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let own = |(name, value): &(&str, &str)| (SmolStr::from(*name), SmolStr::from(*value));
     // A structured event is text whatever its data is, which may go out alone.
     let is_text = |data: &Data| std::str::from_utf8(&data.bytes).is_ok();
     Some(Box::new(Message {
         publisher: publisher.identity.clone(),
         qos: publish.qos,
         utf8: publish.utf8 && event.data.as_ref().is_none_or(is_text),
-        response_topic: publish.response_topic.map(str::to_owned),
+        response_topic: publish.response_topic.map(SmolStr::from),
         correlation_data: publish.correlation_data.map(Bytes::copy_from_slice),
         user_properties: rest.map(own).collect(),
     }))
@@ -99,11 +100,11 @@ fn binary(publish: &Publish<'_>, topic: Topic) -> Result<Event, Invalid> {
     let mut draft = Draft::default();
     for (name, value) in &publish.user_properties {
         if check_name(name).is_ok() {
-            draft.set(name, Value::String((*value).to_owned()))?;
+            draft.set(name, Value::String((*value).into()))?;
         }
     }
     match (publish.content_type, draft.media_type()) {
-        (Some(told), None) => draft.set("datacontenttype", Value::String(told.to_owned()))?,
+        (Some(told), None) => draft.set("datacontenttype", Value::String(told.into()))?,
         (Some(told), Some(named)) if told != named => {
             return Err(Invalid::new("/datacontenttype", "differs from the PUBLISH content type"));
         }
@@ -114,18 +115,18 @@ fn binary(publish: &Publish<'_>, topic: Topic) -> Result<Event, Invalid> {
     Ok(route(event, topic))
 }
 
-fn raw(publish: &Publish<'_>, topic: Topic, source: &str) -> Result<Event, Invalid> {
+fn raw(publish: &Publish<'_>, topic: Topic, source: &SmolStr) -> Result<Event, Invalid> {
     let content_type = publish.content_type.filter(|text| !text.is_empty());
     if let Some(content_type) = content_type {
         check_text("datacontenttype", content_type)?;
     }
     Ok(Event {
-        id: clock::sortable_id().to_string(),
-        source: source.to_owned(),
-        kind: RAW_TYPE.to_owned(),
+        id: clock::sortable_id().to_smolstr(),
+        source: source.clone(),
+        kind: SmolStr::new_static(RAW_TYPE),
         subject: None,
         time: None,
-        datacontenttype: content_type.map(str::to_owned),
+        datacontenttype: content_type.map(SmolStr::from),
         dataschema: None,
         extensions: Vec::new(),
         topic,
@@ -144,7 +145,7 @@ fn data(publish: &Publish<'_>, media_type: Option<&str>) -> Option<Data> {
 /// The topic published to wins over the one that the event names.
 fn route(mut event: Event, topic: Topic) -> Event {
     if let Some((_, named)) = event.extensions.iter_mut().find(|(name, _)| name == "topic") {
-        *named = Value::String(topic.as_str().to_owned());
+        *named = Value::String(topic.as_str().into());
     }
     event.topic = topic;
     event
@@ -205,10 +206,10 @@ mod tests {
         assert_eq!(event.origin, Origin::CloudEvent);
         assert_eq!(event.topic.as_str(), "plant/1");
         assert_eq!(event.attribute("ext").as_deref(), Some("7"));
-        assert_eq!(event.extension("topic"), Some(&Value::String("plant/1".to_owned())));
+        assert_eq!(event.extension("topic"), Some(&Value::String("plant/1".into())));
         assert_eq!(event.data.expect("data").form, Form::Json);
         let rest = event.message.expect("it came by MQTT").user_properties;
-        assert_eq!(rest, [("Not-An-Attribute".to_owned(), "x".to_owned())]);
+        assert_eq!(rest, [("Not-An-Attribute".into(), "x".into())]);
         publish.content_type = Some("text/plain");
         assert!(made(&publish).is_err(), "two content types");
     }
@@ -238,7 +239,7 @@ mod tests {
             ..Publish::default()
         };
         let message = made(&publish).expect("structured").message.expect("it came by MQTT");
-        assert_eq!(message.user_properties, [("trace".to_owned(), "7".to_owned())]);
+        assert_eq!(message.user_properties, [("trace".into(), "7".into())]);
         assert!(!message.utf8, "the data is not UTF-8 though the payload is");
     }
 

@@ -84,7 +84,7 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let caller =
             |owner: &str| Caller { owner: Some(owner.to_owned()), grants: Grants::all().into() };
-        let mailbox = || Arc::new(Mailbox::new(String::new(), 1));
+        let mailbox = || Arc::new(Mailbox::new("".into(), 1));
         let (first, second, foreign) = (mailbox(), mailbox(), mailbox());
         let first_place = registry.enter("c", &caller("a"), &first);
         let foreign_place = registry.enter("c", &caller("b"), &foreign);

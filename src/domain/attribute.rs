@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smol_str::SmolStr;
+
 use super::Invalid;
 
 /// Longest attribute name the hub takes. The specification recommends at most 20.
@@ -22,7 +24,7 @@ pub enum Value {
     /// A whole number of 32 bits with sign.
     Integer(i32),
     /// Text.
-    String(String),
+    String(SmolStr),
 }
 
 impl Value {

@@ -173,7 +173,7 @@ fn attribute(name: &str, raw: &RawValue) -> Result<Option<Value>, Invalid> {
     match value {
         serde_json::Value::Null => Ok(None),
         serde_json::Value::Bool(flag) => Ok(Some(Value::Boolean(flag))),
-        serde_json::Value::String(text) => Ok(Some(Value::String(text))),
+        serde_json::Value::String(text) => Ok(Some(Value::String(text.into()))),
         serde_json::Value::Number(number) => {
             let whole = number.as_i64().and_then(|number| i32::try_from(number).ok());
             let whole = whole.ok_or_else(|| {
@@ -191,7 +191,7 @@ fn attribute(name: &str, raw: &RawValue) -> Result<Option<Value>, Invalid> {
 fn json_data(raw: &RawValue, draft: &mut Draft) -> Result<Data, Invalid> {
     let media_type = draft.media_type();
     if media_type.is_none() {
-        draft.set("datacontenttype", Value::String("application/json".to_owned()))?;
+        draft.set("datacontenttype", Value::String("application/json".into()))?;
     } else if !media_type.is_some_and(super::event::is_json) {
         let text: String = serde_json::from_str(raw.get()).map_err(|_| {
             Invalid::new("/data", "must be a string unless datacontenttype says JSON")

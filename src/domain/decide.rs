@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::json;
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use super::command::{
     Actor, Change, Command, Decision, Expect, Overtaken, Put, Refusal, Reply, Rules, Settlement,
@@ -280,7 +281,7 @@ fn notice(subscription: &Subscription, kind: &str, why: End, now: Timestamp) -> 
         "reason": why.as_str(),
         "expires_at": subscription.lease.map(|lease| lease.expires_at.to_string()),
     });
-    let id = format!("{}-{}-{kind}", subscription.number, subscription.version);
+    let id = format_smolstr!("{}-{}-{kind}", subscription.number, subscription.version);
     hub_event(id, &format!("tidings.subscription.{kind}"), &subscription.id, &data, now)
 }
 
@@ -291,7 +292,7 @@ fn death_notice(letter: &super::delivery::DeadLetter) -> Event {
         "code": letter.reason.code(),
         "attempts": letter.attempts.len(),
     });
-    let id = format!("{}-{}-dead", letter.subscription, letter.offset);
+    let id = format_smolstr!("{}-{}-dead", letter.subscription, letter.offset);
     hub_event(id, "tidings.delivery.dead", &letter.subscription_id, &data, letter.at)
 }
 
@@ -304,12 +305,12 @@ fn gap_notice(subscription: &Subscription, missing: Missing, now: Timestamp) -> 
         "from": missing.from,
         "to": missing.to,
     });
-    let id = format!("{}-{}-gap", subscription.number, missing.from);
+    let id = format_smolstr!("{}-{}-gap", subscription.number, missing.from);
     hub_event(id, "tidings.subscription.gap", &subscription.id, &data, now)
 }
 
 fn hub_event(
-    id: String,
+    id: SmolStr,
     kind: &str,
     subject: &str,
     data: &serde_json::Value,
@@ -317,11 +318,11 @@ fn hub_event(
 ) -> Event {
     Event {
         id,
-        source: HUB_SOURCE.to_owned(),
-        kind: kind.to_owned(),
-        subject: Some(subject.to_owned()),
-        time: Some(now.to_string()),
-        datacontenttype: Some("application/json".to_owned()),
+        source: SmolStr::new_static(HUB_SOURCE),
+        kind: kind.into(),
+        subject: Some(subject.into()),
+        time: Some(now.to_smolstr()),
+        datacontenttype: Some(SmolStr::new_static("application/json")),
         dataschema: None,
         extensions: vec![],
         topic: Topic::of_type(kind).expect("the hub's own types are valid topics"),

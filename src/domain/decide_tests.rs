@@ -21,7 +21,7 @@ struct Held {
     tokens: Vec<String>,
     lost: Vec<String>,
     gaps: HashMap<u32, Gap>,
-    seen: HashMap<(String, String), Offset>,
+    seen: HashMap<(SmolStr, SmolStr), Offset>,
     next: Offset,
     newest: Timestamp,
 }
@@ -53,7 +53,7 @@ impl View for Held {
         Ok(self.tokens.iter().any(|held| held == id) || !self.lost.iter().any(|held| held == id))
     }
     fn seen(&self, source: &str, id: &str) -> Option<Offset> {
-        self.seen.get(&(source.to_owned(), id.to_owned())).copied()
+        self.seen.get(&(source.into(), id.into())).copied()
     }
     fn next_number(&self) -> u32 {
         self.subscriptions.keys().max().map_or(0, |number| number + 1)

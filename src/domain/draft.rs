@@ -1,6 +1,8 @@
 //! A draft: attributes collected by name and checked, until an event can be made of them
 //! (CloudEvents 1.0.2, section 3.1).
 
+use smol_str::SmolStr;
+
 use super::attribute::{self, Value, check_text};
 use super::event::{Data, Event, Origin, SPEC_VERSION};
 use super::topic::Topic;
@@ -9,8 +11,8 @@ use super::{Invalid, Timestamp};
 /// Collects attributes by name, checks them, and makes an event of them.
 #[derive(Debug, Default)]
 pub struct Draft {
-    core: [Option<String>; 8],
-    extensions: Vec<(String, Value)>,
+    core: [Option<SmolStr>; 8],
+    extensions: Vec<(SmolStr, Value)>,
 }
 
 const CORE: [&str; 8] =
@@ -38,7 +40,7 @@ impl Draft {
         if self.extensions.len() == attribute::EXTENSIONS_MAX {
             return Err(Invalid::new(at, "an event has at most 64 extension attributes"));
         }
-        self.extensions.push((name.to_owned(), value));
+        self.extensions.push((name.into(), value));
         Ok(())
     }
 
@@ -65,7 +67,7 @@ impl Draft {
     ) -> Result<Event, Invalid> {
         let Self { core, extensions } = self;
         let [version, id, source, kind, subject, time, datacontenttype, dataschema] = core;
-        let required = |name: &str, value: Option<String>| {
+        let required = |name: &str, value: Option<SmolStr>| {
             value.ok_or_else(|| Invalid::new(format!("/{name}"), "is required"))
         };
         if required("specversion", version)? != SPEC_VERSION {
@@ -162,7 +164,7 @@ mod tests {
         let base = [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "a.b")];
         let others = base.into_iter().filter(|(held, _)| *held != name);
         for (name, text) in others.chain([(name, text)]) {
-            draft.set(name, Value::String(text.to_owned()))?;
+            draft.set(name, Value::String(text.into()))?;
         }
         draft.finish(None, None, Origin::CloudEvent)
     }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use super::attribute::Value;
 use super::topic::Topic;
@@ -15,21 +16,21 @@ pub const SPEC_VERSION: &str = "1.0";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// `id`: unique within `source`.
-    pub id: String,
+    pub id: SmolStr,
     /// `source`: a URI-reference; (`source`, `id`) is what de-duplication goes by.
-    pub source: String,
+    pub source: SmolStr,
     /// `type`.
-    pub kind: String,
+    pub kind: SmolStr,
     /// `subject`.
-    pub subject: Option<String>,
+    pub subject: Option<SmolStr>,
     /// `time`, as the publisher wrote it (offset and precision kept).
-    pub time: Option<String>,
+    pub time: Option<SmolStr>,
     /// `datacontenttype`.
-    pub datacontenttype: Option<String>,
+    pub datacontenttype: Option<SmolStr>,
     /// `dataschema`.
-    pub dataschema: Option<String>,
+    pub dataschema: Option<SmolStr>,
     /// Extension attributes in the order in which they came.
-    pub extensions: Vec<(String, Value)>,
+    pub extensions: Vec<(SmolStr, Value)>,
     /// The topic that the event is routed by.
     pub topic: Topic,
     /// The data, if there is any.
@@ -74,17 +75,17 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
     /// The client that published, told apart from all clients of other owners.
-    pub publisher: String,
+    pub publisher: SmolStr,
     /// The publisher's quality of service, 0 to 2.
     pub qos: u8,
     /// Payload format indicator: the payload is UTF-8 text.
     pub utf8: bool,
     /// Response topic of a request.
-    pub response_topic: Option<String>,
+    pub response_topic: Option<SmolStr>,
     /// Correlation data of a request.
     pub correlation_data: Option<Bytes>,
     /// User properties in order, without those that are attributes of the event.
-    pub user_properties: Vec<(String, String)>,
+    pub user_properties: Vec<(SmolStr, SmolStr)>,
 }
 
 impl Data {
@@ -130,7 +131,7 @@ impl Event {
     /// The attributes of the event in printing order, `specversion` first, without
     /// `datacontenttype`. The topic is printed where it does not follow from a CloudEvent's type.
     pub fn attributes(&self) -> Vec<(&str, Cow<'_, Value>)> {
-        let text = |value: &str| Cow::Owned(Value::String(value.to_owned()));
+        let text = |value: &str| Cow::Owned(Value::String(value.into()));
         let mut all = vec![
             ("specversion", text(SPEC_VERSION)),
             ("id", text(&self.id)),
@@ -176,7 +177,7 @@ impl Message {
     fn weight(&self) -> usize {
         let pairs = self.user_properties.iter().map(|(name, value)| name.len() + value.len() + 48);
         self.publisher.len()
-            + self.response_topic.as_ref().map_or(0, String::len)
+            + self.response_topic.as_ref().map_or(0, SmolStr::len)
             + self.correlation_data.as_ref().map_or(0, Bytes::len)
             + pairs.sum::<usize>()
             + 112

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::Invalid;
 
 /// Longest topic name or filter, in UTF-8 bytes.
@@ -14,7 +16,7 @@ pub const TOPIC_LEVELS_MAX: usize = 128;
 
 /// A topic name that events are published to: no wildcards, no NUL, not starting with `$`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic(Arc<str>);
+pub struct Topic(SmolStr);
 
 impl Topic {
     /// Checks a topic name (MQTT 5 sections 3.3.2.1 and 4.7; `$` is reserved for the hub).

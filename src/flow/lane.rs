@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use super::lanes::Stats;
 use crate::domain::delivery::{Attempt, Retry};
 use crate::domain::event::Event;
@@ -72,13 +74,13 @@ pub(super) enum Mode {
 struct Started {
     attempts: Vec<Attempt>,
     retried: bool,
-    key: Option<String>,
+    key: Option<SmolStr>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     attempts: Vec<Attempt>,
-    key: Option<String>,
+    key: Option<SmolStr>,
 }
 
 /// What a lane wants to do.
@@ -106,7 +108,7 @@ pub(super) struct Finished {
     pub(super) attempts: Vec<Attempt>,
     /// It had waited for a retry before.
     pub(super) retried: bool,
-    pub(super) key: Option<String>,
+    pub(super) key: Option<SmolStr>,
 }
 
 impl Lane {
@@ -234,7 +236,7 @@ impl Lane {
     }
 
     /// Puts a delivery among those that wait.
-    pub(super) fn wait(&mut self, retry: &Retry, key: Option<String>) {
+    pub(super) fn wait(&mut self, retry: &Retry, key: Option<SmolStr>) {
         let waiting = Waiting { attempts: retry.attempts.clone(), key };
         self.waiting.insert(retry.offset, waiting);
     }
@@ -331,7 +333,7 @@ impl Lane {
                 let Some(Waiting { key: Some(key), .. }) = self.waiting.get(offset) else {
                     return true;
                 };
-                let same = |other: &Option<String>| other.as_ref() == Some(key);
+                let same = |other: &Option<SmolStr>| other.as_ref() == Some(key);
                 let mut earlier = self.waiting.range(..offset).map(|(_, waiting)| &waiting.key);
                 let queued = self.queue.iter().take_while(|entry| entry.offset < *offset);
                 let mut queued = queued.map(|entry| key_of(ordering, entry.event()));
@@ -345,7 +347,7 @@ impl Lane {
 }
 
 /// What orders an event among others: with `ordering: key` its subject.
-pub(super) fn key_of(ordering: Ordering, event: Option<&Event>) -> Option<String> {
+pub(super) fn key_of(ordering: Ordering, event: Option<&Event>) -> Option<SmolStr> {
     match ordering {
         Ordering::Key => event.and_then(|event| event.subject.clone()),
         Ordering::None | Ordering::Strict => None,

@@ -61,7 +61,7 @@ impl Open {
             let entries = self.reader.read(next, 100).await.expect("readable");
             let Some(last) = entries.last() else { return ids };
             next = last.offset + 1;
-            ids.extend(entries.iter().filter_map(|entry| Some(entry.event()?.id.clone())));
+            ids.extend(entries.iter().filter_map(|entry| Some(entry.event()?.id.to_string())));
         }
     }
 }

@@ -2,11 +2,14 @@
 //! bounded, rebuilt from the log's tail at start.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasherDefault, Hasher};
 
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::clock;
 use crate::domain::Offset;
 
-/// What stands for a (source, id): two hashes under secret keys, so that nobody can make two meet.
+/// What stands for a (source, id): a hash under a secret key, so that nobody can make two meet.
 pub(crate) type Print = [u64; 2];
 
 /// The newest events.
@@ -15,8 +18,8 @@ pub(crate) struct Window {
     offsets: HashMap<Print, Offset, BuildHasherDefault<AsItIs>>,
     order: VecDeque<Print>,
     size_max: usize,
-    /// Drawn anew with each window.
-    keys: [RandomState; 2],
+    /// With a key that is drawn anew for each window.
+    hasher: SipHasher13,
 }
 
 /// A print is a hash already.
@@ -43,8 +46,8 @@ impl Hasher for AsItIs {
 impl Window {
     /// A window of at most so many events. Zero switches de-duplication off.
     pub(crate) fn new(size_max: usize) -> Self {
-        let keys = [RandomState::new(), RandomState::new()];
-        Self { offsets: HashMap::default(), order: VecDeque::new(), size_max, keys }
+        let hasher = SipHasher13::new_with_key(&clock::random());
+        Self { offsets: HashMap::default(), order: VecDeque::new(), size_max, hasher }
     }
 
     /// Where an event is stored, if it is in the window.
@@ -67,7 +70,13 @@ impl Window {
 
     /// What stands for a (source, id).
     pub(crate) fn print(&self, source: &str, id: &str) -> Print {
-        [self.keys[0].hash_one((source, id)), self.keys[1].hash_one((source, id))]
+        let mut hasher = self.hasher;
+        hasher.write(source.as_bytes());
+        // No text has this byte, so that no two pairs are the same bytes.
+        hasher.write_u8(0xff);
+        hasher.write(id.as_bytes());
+        let hash = hasher.finish128();
+        [hash.h1, hash.h2]
     }
 
     /// Takes an event in that is older than all that are held, if there is room.

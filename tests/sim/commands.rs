@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::json;
+use smol_str::ToSmolStr;
 use tidings::domain::command::{Actor, Change, Command, Expect, Overtaken, Put, Settlement};
 use tidings::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
 use tidings::domain::event::Event;
@@ -70,7 +71,7 @@ impl Commands {
         match (command, self.dice.chance(REPEATED)) {
             (Command::Publish(mut event), true) => {
                 let back = self.dice.between(1, REPEATS);
-                event.id = self.events.saturating_sub(back).to_string();
+                event.id = self.events.saturating_sub(back).to_smolstr();
                 Command::Publish(event)
             }
             (command, _) => command,

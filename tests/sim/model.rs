@@ -67,7 +67,7 @@ impl Model {
         self.fold.apply(self.next, at, &record);
         if let Record::Event(event) = &record {
             let place = (self.next, self.events);
-            self.places.insert((event.source.clone(), event.id.clone()), place);
+            self.places.insert((event.source.to_string(), event.id.to_string()), place);
             self.events += 1;
         }
         let entry = Entry { offset: self.next, at, record };

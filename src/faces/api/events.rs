@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use smol_str::SmolStr;
 
 use super::mode::{self, Mode};
 use crate::domain::event::Event;
@@ -124,7 +125,7 @@ impl Intake<'_> {
         };
         let mut receipts = receipts.into_iter();
         let lost = || Problem::new(codes::INTERNAL, "the event got no answer");
-        let outcome = |name: Result<(String, String), Problem>| {
+        let outcome = |name: Result<(SmolStr, SmolStr), Problem>| {
             let (id, source) = name?;
             let Receipt { offset, duplicate } = receipts
                 .next()

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use crate::clock;
 use crate::domain::Invalid;
@@ -59,7 +60,7 @@ pub(crate) fn binary(headers: &HeaderMap, body: Bytes) -> Result<Event, Invalid>
         }
         let text = std::str::from_utf8(value.as_bytes())
             .map_err(|_| Invalid::new(format!("/{name}"), "is not UTF-8"))?;
-        draft.set(name, Value::String(cloudevents::decode_header(name, text)?))?;
+        draft.set(name, Value::String(cloudevents::decode_header(name, text)?.into()))?;
     }
     let data = typed_data(&mut draft, headers, body)?;
     draft.finish(data, None, Origin::CloudEvent)
@@ -76,10 +77,10 @@ pub(crate) fn raw(
     let topic = topic.map(Topic::parse).transpose().map_err(|error| error.under("topic"))?;
     let mut draft = Draft::default();
     let attributes = [
-        ("specversion", SPEC_VERSION.to_owned()),
-        ("id", clock::sortable_id().to_string()),
-        ("source", format!("http:{}", owner.unwrap_or("anonymous"))),
-        ("type", kind.to_owned()),
+        ("specversion", SmolStr::new_static(SPEC_VERSION)),
+        ("id", clock::sortable_id().to_smolstr()),
+        ("source", format_smolstr!("http:{}", owner.unwrap_or("anonymous"))),
+        ("type", kind.into()),
     ];
     for (name, text) in attributes {
         draft.set(name, Value::String(text))?;
@@ -96,7 +97,7 @@ fn typed_data(
 ) -> Result<Option<Data>, Invalid> {
     let media_type = media_type(headers);
     if let Some(media_type) = media_type {
-        draft.set("datacontenttype", Value::String(media_type.to_owned()))?;
+        draft.set("datacontenttype", Value::String(media_type.into()))?;
     }
     Ok((!body.is_empty()).then(|| Data::judge(body, media_type)))
 }

@@ -180,7 +180,7 @@ fn event_row(caller: &Caller, entry: &Entry) -> Option<EventRow> {
         offset: entry.offset,
         time: entry.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         topic: topic.to_owned(),
-        kind: event.kind.clone(),
+        kind: event.kind.to_string(),
         size: phrase::size(
             event
                 .data

@@ -54,7 +54,7 @@ fn event(event: &Event) -> Value {
                 attribute::Value::Integer(number) => json!(number),
                 attribute::Value::String(text) => json!(text),
             };
-            (name.clone(), value)
+            (name.to_string(), value)
         })
         .collect();
     json!({

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::{Error, envelope};
 use crate::domain::attribute::Value;
@@ -11,14 +12,14 @@ use crate::domain::topic::Topic;
 /// An event's attributes. Its data follows as the bytes that came in.
 #[derive(Deserialize)]
 struct Event<'a> {
-    id: String,
-    source: String,
-    kind: String,
-    subject: Option<String>,
-    time: Option<String>,
-    datacontenttype: Option<String>,
-    dataschema: Option<String>,
-    extensions: Vec<(String, Extension)>,
+    id: SmolStr,
+    source: SmolStr,
+    kind: SmolStr,
+    subject: Option<SmolStr>,
+    time: Option<SmolStr>,
+    datacontenttype: Option<SmolStr>,
+    dataschema: Option<SmolStr>,
+    extensions: Vec<(SmolStr, Extension)>,
     topic: &'a str,
     data: Option<DataForm>,
     raw: bool,
@@ -29,7 +30,7 @@ struct Event<'a> {
 enum Extension {
     Boolean(bool),
     Integer(i32),
-    String(String),
+    String(SmolStr),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,12 +42,12 @@ enum DataForm {
 
 #[derive(Serialize, Deserialize)]
 struct MqttMessage {
-    publisher: String,
+    publisher: SmolStr,
     qos: u8,
     utf8: bool,
-    response_topic: Option<String>,
+    response_topic: Option<SmolStr>,
     correlation_data: Option<Vec<u8>>,
-    user_properties: Vec<(String, String)>,
+    user_properties: Vec<(SmolStr, SmolStr)>,
 }
 
 /// The same as it is written: the bytes are those of `Event`, borrowed.

@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use serde::Serialize;
 use serde_json::json;
+use smol_str::SmolStr;
 
 use super::samples::{at, event, subscription};
 use super::{delivery_v1, envelope, from_bytes, subscription_v1, to_bytes};
@@ -31,6 +32,11 @@ fn text() -> impl Strategy<Value = String> {
     "\\PC{0,12}"
 }
 
+/// Both short enough to lie inside a `SmolStr` and too long for it.
+fn word() -> impl Strategy<Value = SmolStr> {
+    "\\PC{0,30}".prop_map(SmolStr::from)
+}
+
 fn time() -> impl Strategy<Value = Timestamp> {
     (-1_000_000_000_000i64..10_000_000_000_000).prop_map(at)
 }
@@ -47,13 +53,13 @@ fn events() -> impl Strategy<Value = Event> {
     let value = prop_oneof![
         any::<bool>().prop_map(Value::Boolean),
         any::<i32>().prop_map(Value::Integer),
-        text().prop_map(Value::String),
+        word().prop_map(Value::String),
     ];
     let data = (vec(any::<u8>(), 0..40), of(&[Form::Json, Form::Text, Form::Binary]))
         .prop_map(|(bytes, form)| Data { bytes: Bytes::from(bytes), form });
-    let message = (text(), any::<u8>(), any::<bool>(), option::of(text())).prop_flat_map(
+    let message = (word(), any::<u8>(), any::<bool>(), option::of(word())).prop_flat_map(
         |(publisher, qos, utf8, response_topic)| {
-            let rest = (option::of(vec(any::<u8>(), 0..9)), vec((text(), text()), 0..3));
+            let rest = (option::of(vec(any::<u8>(), 0..9)), vec((word(), word()), 0..3));
             rest.prop_map(move |(correlation_data, user_properties)| {
                 Box::new(Message {
                     publisher: publisher.clone(),
@@ -66,8 +72,8 @@ fn events() -> impl Strategy<Value = Event> {
             })
         },
     );
-    let names = (text(), text(), text(), option::of(text()), option::of(text()));
-    let rest = (vec((text(), value), 0..3), "[a-z]{1,5}(/[a-z0-9]{1,4}){0,3}", option::of(data));
+    let names = (word(), word(), word(), option::of(word()), option::of(word()));
+    let rest = (vec((word(), value), 0..3), "[a-z]{1,5}(/[a-z0-9]{1,4}){0,3}", option::of(data));
     let origin = of(&[Origin::Raw, Origin::CloudEvent]);
     (names, rest, origin, option::of(message)).prop_map(|(names, rest, origin, message)| {
         let (id, source, kind, subject, dataschema) = names;

@@ -31,28 +31,28 @@ pub(super) fn at(millis: i64) -> Timestamp {
 /// An event with everything that an event can have.
 pub(super) fn event() -> Event {
     Event {
-        id: "1".to_owned(),
-        source: "/s".to_owned(),
-        kind: "a.b".to_owned(),
-        subject: Some("x".to_owned()),
-        time: Some("2026-11-21T10:00:00+01:00".to_owned()),
-        datacontenttype: Some("application/json".to_owned()),
+        id: "1".into(),
+        source: "/s".into(),
+        kind: "a.b".into(),
+        subject: Some("x".into()),
+        time: Some("2026-11-21T10:00:00+01:00".into()),
+        datacontenttype: Some("application/json".into()),
         dataschema: None,
         extensions: vec![
-            ("n".to_owned(), Value::Integer(-5)),
-            ("ok".to_owned(), Value::Boolean(true)),
-            ("s".to_owned(), Value::String("t".to_owned())),
+            ("n".into(), Value::Integer(-5)),
+            ("ok".into(), Value::Boolean(true)),
+            ("s".into(), Value::String("t".into())),
         ],
         topic: Topic::parse("a/b").expect("valid"),
         data: Some(Data { bytes: Bytes::from_static(b"{\"a\": 1}"), form: Form::Json }),
         origin: Origin::Raw,
         message: Some(Box::new(Message {
-            publisher: "t1/c1".to_owned(),
+            publisher: "t1/c1".into(),
             qos: 1,
             utf8: true,
-            response_topic: Some("r".to_owned()),
+            response_topic: Some("r".into()),
             correlation_data: Some(Bytes::from_static(&[0, 255])),
-            user_properties: vec![("k".to_owned(), "v".to_owned())],
+            user_properties: vec![("k".into(), "v".into())],
         })),
     }
 }
@@ -160,12 +160,12 @@ fn events() -> Vec<Event> {
         ..event()
     };
     let by_mqtt = |qos| {
-        let message = Message { publisher: "/c".to_owned(), qos, ..Message::default() };
+        let message = Message { publisher: "/c".into(), qos, ..Message::default() };
         Event { message: Some(Box::new(message)), origin: Origin::Raw, ..plain.clone() }
     };
     vec![
         plain.clone(),
-        Event { dataschema: Some("urn:x".to_owned()), ..plain.clone() },
+        Event { dataschema: Some("urn:x".into()), ..plain.clone() },
         Event { data: data(b"", Form::Text), ..plain.clone() },
         Event { data: data("grün\n".as_bytes(), Form::Text), ..plain.clone() },
         Event { data: data(&[0, 0xff, 0xc3, b'T', b'D', b'F', b'1'], Form::Binary), ..by_mqtt(0) },

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use smol_str::{SmolStr, format_smolstr};
 use tidings::domain::cloudevents;
 use tidings::domain::event::Event;
 
@@ -12,8 +13,8 @@ pub(crate) const BYTES: usize = 600;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A new id, always of the same length.
-pub(crate) fn id() -> String {
-    format!("{:012}", NEXT.fetch_add(1, Ordering::Relaxed))
+pub(crate) fn id() -> SmolStr {
+    format_smolstr!("{:012}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// An event in structured mode.

@@ -51,13 +51,19 @@ impl Stage {
     /// Decides what comes until the disk is free for it. What is decided while it is not stands in
     /// the core's slot, where whoever has the disk finds it.
     pub(super) fn gather<'a>(&mut self, core: &'a Core) -> Result<Gathered<'a>, Error> {
+        let mut has_added = false;
         loop {
             core.answer_finished();
             if self.inbox.is_empty() {
                 if let Some(gathered) = core.ready_group() {
                     return Ok(gathered);
                 }
-                core.sleep(|| receive_into(&mut self.queue, &mut self.inbox));
+                if std::mem::take(&mut has_added) {
+                    core.rest();
+                    self.receive_now();
+                } else {
+                    core.sleep(|| receive_into(&mut self.queue, &mut self.inbox));
+                }
                 continue;
             }
             let Some((group, closing)) = self.decide_inbox(core)? else { continue };
@@ -67,20 +73,28 @@ impl Stage {
             };
             match commit {
                 Some(commit) => return Ok(Gathered { group, commit, closing }),
-                None => core.put_into_slot(group),
+                None => {
+                    core.put_into_slot(group);
+                    has_added = true;
+                }
             }
         }
     }
 
     /// Decides what waits now. `None`: nothing came that has to be answered after a commit.
     pub(super) fn gather_now<'a>(&mut self, core: &'a Core) -> Result<Option<Gathered<'a>>, Error> {
+        self.receive_now();
+        let gathered = |(group, closing)| Gathered { group, commit: core.commit(), closing };
+        Ok(self.decide_inbox(core)?.map(gathered))
+    }
+
+    /// Takes what there is.
+    fn receive_now(&mut self) {
         while self.inbox.len() < COMMANDS_MAX
             && let Ok(message) = self.queue.try_recv()
         {
             self.inbox.push_back(message);
         }
-        let gathered = |(group, closing)| Gathered { group, commit: core.commit(), closing };
-        Ok(self.decide_inbox(core)?.map(gathered))
     }
 
     /// Decides what is in the inbox, as far as there is room in the group that waits for the disk,

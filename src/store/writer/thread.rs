@@ -4,7 +4,8 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -25,6 +26,10 @@ use crate::telemetry::Metrics;
 
 /// Most empty groups that are kept.
 const EMPTY_MAX: usize = 4;
+
+/// How long commands gather before they are added to a group that waits for the disk. Far below
+/// what the disk takes for a group.
+const REST: Duration = Duration::from_micros(50);
 
 /// What a writer works with.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub(super) struct Core {
     slot: Mutex<Option<Group>>,
     /// Groups that are committed and not answered yet. Guards memory only.
     finished: Mutex<Vec<(Group, Result<(), Error>)>>,
+    /// There is one more of them.
+    one_more: Condvar,
     /// Empty groups whose buffers are used again. Guards memory only.
     empty: Mutex<Vec<Group>>,
     /// Who decides sleeps and wants to be called if there is something to answer.
@@ -98,6 +105,7 @@ impl Writer {
             committed: Mutex::new(Committed { generation: 0, next, newest, totals, failure: None }),
             slot: Mutex::default(),
             finished: Mutex::default(),
+            one_more: Condvar::new(),
             empty: Mutex::default(),
             asleep: AtomicBool::new(false),
             call,
@@ -183,12 +191,22 @@ impl Core {
     /// Leaves a group for the other thread to answer.
     fn hand_over(&self, group: Group, outcome: Result<(), Error>) {
         self.finished().push((group, outcome));
+        self.one_more.notify_one();
         if self.asleep.swap(false, Ordering::SeqCst)
             && let Some(call) = self.call.upgrade()
         {
             // Where the queue is full nobody sleeps.
             let _ = call.try_send(Message::Called);
         }
+    }
+
+    /// Lets commands gather for a moment while the disk is busy with the group before them: being
+    /// woken by each of them would cost more than deciding it. Ends when there is something to
+    /// answer.
+    pub(super) fn rest(&self) {
+        let is_empty = |finished: &mut Vec<_>| finished.is_empty();
+        let rested = self.one_more.wait_timeout_while(self.finished(), REST, is_empty);
+        drop(rested.expect("no panic while it is held"));
     }
 
     /// Sleeps, in `wait`, unless there is something to answer.

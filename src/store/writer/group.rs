@@ -25,6 +25,9 @@ const BYTES_MAX: usize = 1 << 20;
 /// A buffer that grew beyond this for one large group is not kept.
 const BUFFER_KEPT_MAX: usize = 4 << 20;
 
+/// What the tail let go of, with its weight. Dropped when there is time.
+pub(super) type LetGo = Vec<(usize, Arc<Entry>)>;
+
 /// Commands that were decided together.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -42,8 +45,7 @@ pub(super) struct Group {
     pub(super) totals: Totals,
     /// What its commands wrote, in the parts in which they were decided.
     pub(super) parts: Vec<Arc<Pending>>,
-    /// What the tail let go of; dropped when there is time.
-    pub(super) let_go: Vec<(usize, Arc<Entry>)>,
+    pub(super) let_go: LetGo,
 }
 
 /// What those who decide later must know of commands that are not yet in the tables.

@@ -7,7 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use tokio::sync::mpsc;
 
 use super::commit::{Commit, Committed, note_applied};
-use super::group::{COMMANDS_MAX, Group, Pending};
+use super::group::{COMMANDS_MAX, Group, LetGo, Pending};
 use super::submit::{Failure, Message};
 use super::thread::Core;
 use crate::domain::command::{Command, Decision, Refusal, Reply, Rules, View};
@@ -19,12 +19,19 @@ use crate::store::staged::{Outcome, Staged, Totals};
 use crate::store::window::Window;
 use crate::store::{Error, codec, fold};
 
+/// Commands that are decided before the disk is asked again whether it is free.
+const STEP: usize = 32;
+
+/// More that the tail let go of is dropped at once, whatever waits.
+const LET_GO_MAX: usize = 4 * COMMANDS_MAX;
+
 /// The state that commands are decided against.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) queue: mpsc::Receiver<Message>,
     /// Received and not decided yet.
     pub(super) inbox: VecDeque<Message>,
+    pub(super) let_go: LetGo,
     pub(super) window: Window,
     pub(super) totals: Totals,
     pub(super) next: Offset,
@@ -53,11 +60,15 @@ impl Stage {
     pub(super) fn gather<'a>(&mut self, core: &'a Core) -> Result<Gathered<'a>, Error> {
         let mut has_added = false;
         loop {
-            core.answer_finished();
+            core.answer_finished(&mut self.let_go);
+            if self.let_go.len() > LET_GO_MAX {
+                self.let_go.clear();
+            }
             if self.inbox.is_empty() {
                 if let Some(gathered) = core.ready_group() {
                     return Ok(gathered);
                 }
+                self.let_go.clear();
                 if std::mem::take(&mut has_added) {
                     core.rest();
                     self.receive_now();
@@ -66,7 +77,7 @@ impl Stage {
                 }
                 continue;
             }
-            let Some((group, closing)) = self.decide_inbox(core)? else { continue };
+            let Some((group, closing)) = self.decide_inbox(core, STEP)? else { continue };
             let commit = match closing || group.is_full() {
                 true => Some(core.commit()),
                 false => core.try_commit(),
@@ -85,7 +96,7 @@ impl Stage {
     pub(super) fn gather_now<'a>(&mut self, core: &'a Core) -> Result<Option<Gathered<'a>>, Error> {
         self.receive_now();
         let gathered = |(group, closing)| Gathered { group, commit: core.commit(), closing };
-        Ok(self.decide_inbox(core)?.map(gathered))
+        Ok(self.decide_inbox(core, COMMANDS_MAX)?.map(gathered))
     }
 
     /// Takes what there is.
@@ -97,14 +108,14 @@ impl Stage {
         }
     }
 
-    /// Decides what is in the inbox, as far as there is room in the group that waits for the disk,
-    /// or in a new one. `true`: it was told to close.
-    fn decide_inbox(&mut self, core: &Core) -> Result<Option<(Group, bool)>, Error> {
+    /// Decides what is in the inbox, at most `max` commands and as far as there is room in the group
+    /// that waits for the disk, or in a new one. `true`: it was told to close.
+    fn decide_inbox(&mut self, core: &Core, max: usize) -> Result<Option<(Group, bool)>, Error> {
         let committed = core.committed();
         let mut group = core.take_from_slot().unwrap_or_default();
         if !group.is_empty() && group.generation != committed.generation {
             group.answer(&Err(committed.why()));
-            core.put_away(std::mem::take(&mut group));
+            core.put_away(std::mem::take(&mut group), &mut self.let_go);
         }
         if group.is_empty() {
             group = core.empty_group();
@@ -122,17 +133,18 @@ impl Stage {
             room: None,
         };
         let mut closing = false;
-        while !closing
-            && !deciding.group.is_full()
-            && let Some(message) = inbox.pop_front()
-        {
+        for _ in 0..max {
+            let Some(message) = inbox.pop_front() else { break };
             closing = deciding.take(message)?;
+            if closing || deciding.group.is_full() {
+                break;
+            }
         }
         let outcome = deciding.staged.finish();
         self.closed = closing;
         self.note(&mut group, outcome);
         if group.is_empty() && !closing {
-            core.put_away(group);
+            core.put_away(group, &mut self.let_go);
             return Ok(None);
         }
         Ok(Some((group, closing)))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::commit::{Commit, Committed};
-use super::group::Group;
+use super::group::{Group, LetGo};
 use super::stage::{Gathered, Stage};
 use super::submit::{Message, Submit};
 use crate::config;
@@ -86,6 +86,7 @@ impl Writer {
         let stage = Stage {
             queue,
             inbox: VecDeque::new(),
+            let_go: LetGo::default(),
             window,
             totals: totals.clone(),
             next,
@@ -182,8 +183,9 @@ impl Core {
                 continue;
             }
             group.answer(&outcome);
-            self.put_away(group);
-            self.answer_finished();
+            let mut let_go = LetGo::default();
+            self.put_away(group, &mut let_go);
+            self.answer_finished(&mut let_go);
             return closed.map(|()| closing);
         }
     }
@@ -221,11 +223,11 @@ impl Core {
     }
 
     /// Answers groups that the other thread committed.
-    pub(super) fn answer_finished(&self) {
+    pub(super) fn answer_finished(&self, let_go: &mut LetGo) {
         let finished = std::mem::take(&mut *self.finished());
         for (mut group, outcome) in finished {
             group.answer(&outcome);
-            self.put_away(group);
+            self.put_away(group, let_go);
         }
     }
 
@@ -260,7 +262,8 @@ impl Core {
     }
 
     /// Keeps a group's buffers for the next one.
-    pub(super) fn put_away(&self, mut group: Group) {
+    pub(super) fn put_away(&self, mut group: Group, let_go: &mut LetGo) {
+        let_go.append(&mut group.let_go);
         group.clear();
         let mut empty = self.empty.lock().expect("no panic while it is held");
         if empty.len() < EMPTY_MAX {

@@ -151,7 +151,7 @@ impl Hub {
         self.metrics.health.set_draining();
         self.faces.end(self.drain).await;
         self.river.end(self.drain + GRACE).await;
-        self.submit.close().await;
+        self.submit.close();
         let written = self.writer.tasks.join_next().await;
         control::remove(&self.control);
         drop(self.lock);

@@ -5,7 +5,7 @@
 //! Never here: a wait. Every lock is held for a few instructions.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smol_str::SmolStr;
 use tokio::sync::Notify;
@@ -24,7 +24,7 @@ const IDLE_CAPACITY: usize = 32;
 /// An event for a connection and the highest QoS that its matching filters were granted.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Entry,
     pub(super) qos: u8,
 }
 
@@ -67,7 +67,7 @@ impl Mailbox {
     }
 
     /// Puts an event in, once however many filters match it. `true`: the owner has to be woken.
-    pub(super) fn push(&self, entry: &Arc<Entry>, qos: u8) -> bool {
+    pub(super) fn push(&self, entry: &Entry, qos: u8) -> bool {
         let mut state = self.lock();
         if state.behind.is_some() {
             return false;
@@ -88,7 +88,7 @@ impl Mailbox {
         }
         let first = state.queue.is_empty();
         state.bytes += entry.weight();
-        state.queue.push_back(Item { entry: Arc::clone(entry), qos });
+        state.queue.push_back(Item { entry: entry.clone(), qos });
         first
     }
 
@@ -147,13 +147,18 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::clock;
     use crate::domain::record::{Progress, Record};
 
-    fn entry(offset: u64) -> Arc<Entry> {
-        let record = Record::Progress(Progress::default());
-        Arc::new(Entry { offset, at: clock::now(), record })
+    fn entry(offset: u64) -> Entry {
+        with(offset, &Arc::default())
+    }
+
+    fn with(offset: u64, progress: &Arc<Progress>) -> Entry {
+        Entry { offset, at: clock::now(), record: Record::Progress(progress.clone()) }
     }
 
     fn offsets(mailbox: &Mailbox, count: usize) -> (Vec<u64>, Taken) {
@@ -168,8 +173,8 @@ mod tests {
         assert!(mailbox.push(&entry(1), 0), "the first item wakes");
         assert!(!mailbox.push(&entry(2), 0), "the second does not");
         assert_eq!(offsets(&mailbox, 1), (vec![1], Taken::Some));
-        let third = entry(3);
-        mailbox.push(&third, 0);
+        let third = Arc::new(Progress::default());
+        mailbox.push(&with(3, &third), 0);
         assert_eq!(Arc::strong_count(&third), 2);
         mailbox.push(&entry(4), 0);
         assert_eq!(Arc::strong_count(&third), 1, "let go of");

@@ -172,7 +172,7 @@ impl Outbound {
 
     /// Keeps the events that the client asked for, until they are enough. Tells how many records
     /// were considered.
-    fn keep(&mut self, batch: Vec<Arc<Entry>>, filters: &Subscriptions) -> usize {
+    fn keep(&mut self, batch: Vec<Entry>, filters: &Subscriptions) -> usize {
         let (mut used, mut bytes) = (0, 0);
         for entry in batch {
             if bytes >= READY_MAX {
@@ -274,8 +274,8 @@ mod tests {
         let mut outbound = Outbound::new(mailbox, router, reader, 1);
         (outbound.cursor, outbound.source) = (3, Source::Log { until: Some(40) });
         let entry = |offset| {
-            let record = Record::Progress(Progress::default());
-            Arc::new(Entry { offset, at: at(0), record })
+            let record = Record::Progress(Arc::new(Progress::default()));
+            Entry { offset, at: at(0), record }
         };
         let mut resume = |offsets: &[Offset], to| {
             let entries = offsets.iter().copied().map(entry).collect();

@@ -140,7 +140,7 @@ impl Router {
         self.metrics.broker_gap_offsets.inc_by(gaps.iter().map(|gap| gap.count()).sum());
     }
 
-    fn fan_out(&self, entry: &Arc<Entry>, touched: &mut Vec<Arc<Mailbox>>) {
+    fn fan_out(&self, entry: &Entry, touched: &mut Vec<Arc<Mailbox>>) {
         let Some(event) = entry.event() else { return };
         let trie = self.trie.read().unwrap_or_else(PoisonError::into_inner);
         // Gathered first: an owner that is quick must not see the event before its highest QoS.

@@ -1,5 +1,7 @@
 //! Commands: what the hub is asked to do, the answers, and what deciding needs to know.
 
+use std::sync::Arc;
+
 use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
 use super::gap::{Gap, Missing};
@@ -12,7 +14,7 @@ use super::{Invalid, Offset, Timestamp};
 #[derive(Debug)]
 pub enum Command {
     /// Accept an event.
-    Publish(Box<Event>),
+    Publish(Arc<Event>),
     /// Create or replace a subscription.
     Put(Box<Put>),
     /// Change a subscription that there is.
@@ -143,7 +145,7 @@ pub enum Reply {
     /// The subscription as it is now.
     Subscription {
         /// Its new state.
-        subscription: Box<Subscription>,
+        subscription: Arc<Subscription>,
         /// It did not exist before.
         created: bool,
     },

@@ -1,5 +1,7 @@
 //! What a command leads to. Pure: the same state, command and time give the same records.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::json;
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
@@ -33,10 +35,10 @@ pub fn decide(
             decide_change(view, &id, &actor, change, now, rules)
         }
         Command::Sweep => sweep(view, now, rules),
-        Command::CreateToken(token) => Ok(quiet(vec![Record::Token(token)])),
+        Command::CreateToken(token) => Ok(quiet(vec![Record::Token(Arc::new(token))])),
         Command::RevokeToken(id) => revoke(view, id, now),
         Command::Settle(settlements) => settle(view, settlements),
-        Command::Checkpoint(progress) => Ok(quiet(vec![Record::Progress(progress)])),
+        Command::Checkpoint(progress) => Ok(quiet(vec![Record::Progress(Arc::new(progress))])),
         Command::EndGone { number, sink } => match view.numbered(number)? {
             Some(held) if !held.state.is_ended() && held.wish.sink == sink => {
                 Ok(quiet(end(held, End::Gone, now)))
@@ -51,7 +53,7 @@ fn quiet(records: Vec<Record>) -> Decision {
     Decision { records, reply: Reply::Done }
 }
 
-fn publish(view: &dyn View, event: Box<Event>) -> Result<Decision, Refusal> {
+fn publish(view: &dyn View, event: Arc<Event>) -> Result<Decision, Refusal> {
     if event.source == HUB_SOURCE {
         let detail = format!("{HUB_SOURCE:?} is the source of the hub's own events");
         return Err(Refusal::Invalid(Invalid::new("/source", detail)));
@@ -158,7 +160,7 @@ fn decide_change(
 }
 
 fn stored(subscription: Subscription, created: bool, mut records: Vec<Record>) -> Decision {
-    let subscription = Box::new(subscription);
+    let subscription = Arc::new(subscription);
     records.push(Record::Subscription(subscription.clone()));
     Decision { records, reply: Reply::Subscription { subscription, created } }
 }
@@ -168,7 +170,7 @@ fn delete(subscription: Subscription, now: Timestamp) -> Decision {
         Record::SubscriptionRemoved { number: subscription.number, id: subscription.id.clone() };
     let mut records = vec![removed];
     if !subscription.state.is_ended() {
-        records.push(Record::Event(Box::new(notice(&subscription, "ended", End::Deleted, now))));
+        records.push(Record::Event(Arc::new(notice(&subscription, "ended", End::Deleted, now))));
     }
     quiet(records)
 }
@@ -221,15 +223,15 @@ fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Ref
     for settlement in settlements {
         match settlement {
             Settlement::Retry(retry) if is_live(view, retry.subscription)? => {
-                records.push(Record::Retry(retry));
+                records.push(Record::Retry(Arc::new(retry)));
             }
             Settlement::Done { subscription, offset } if is_live(view, subscription)? => {
                 records.push(Record::Settled { subscription, offset });
             }
             Settlement::Retry(_) | Settlement::Done { .. } => {}
             Settlement::Dead { letter, announce } => {
-                let event = announce.then(|| Record::Event(Box::new(death_notice(&letter))));
-                records.push(Record::DeadLetter(letter));
+                let event = announce.then(|| Record::Event(Arc::new(death_notice(&letter))));
+                records.push(Record::DeadLetter(Arc::new(letter)));
                 records.extend(event);
             }
         }
@@ -250,7 +252,7 @@ fn pass_over(
         let Some(held) = held else { continue };
         let Some(missing) = missing.beyond(view.gap(number)?) else { continue };
         records.push(Record::Gap { subscription: number, missing });
-        records.push(Record::Event(Box::new(gap_notice(&held, missing, now))));
+        records.push(Record::Event(Arc::new(gap_notice(&held, missing, now))));
     }
     Ok(quiet(records))
 }
@@ -269,7 +271,7 @@ fn end(mut subscription: Subscription, why: End, now: Timestamp) -> Vec<Record> 
     subscription.updated_at = now;
     let kind = if why == End::Expired { "expired" } else { "ended" };
     let event = notice(&subscription, kind, why, now);
-    vec![Record::Subscription(Box::new(subscription)), Record::Event(Box::new(event))]
+    vec![Record::Subscription(Arc::new(subscription)), Record::Event(Arc::new(event))]
 }
 
 fn notice(subscription: &Subscription, kind: &str, why: End, now: Timestamp) -> Event {

@@ -150,7 +150,7 @@ fn an_event_is_stored_once_by_source_and_id() {
     let mut publish = |source: &str, id: &str| {
         let text = format!(r#"{{"specversion":"1.0","id":"{id}","source":"{source}","type":"t"}}"#);
         let event = cloudevents::parse(text.as_bytes()).expect("valid");
-        let decision = state.run(Command::Publish(Box::new(event)), at(1)).expect("accepted");
+        let decision = state.run(Command::Publish(Arc::new(event)), at(1)).expect("accepted");
         (decision.reply, decision.records.len())
     };
     let reply = |offset, duplicate| Reply::Published { offset, duplicate };
@@ -163,7 +163,7 @@ fn an_event_is_stored_once_by_source_and_id() {
 fn nobody_publishes_in_the_hubs_name() {
     let text = br#"{"specversion":"1.0","id":"1","source":"tidings","type":"t"}"#;
     let event = cloudevents::parse(text).expect("valid");
-    let refused = Held::default().run(Command::Publish(Box::new(event)), at(1));
+    let refused = Held::default().run(Command::Publish(Arc::new(event)), at(1));
     assert!(matches!(refused, Err(Refusal::Invalid(error)) if error.pointer == "/source"));
 }
 

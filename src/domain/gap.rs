@@ -1,8 +1,6 @@
 //! Gaps: offsets that were to be read and that the log no longer has, since retention removed them
 //! or damage took them. Pure; never decides what is removed.
 
-use std::sync::Arc;
-
 use super::record::Entry;
 use super::{Offset, Timestamp};
 
@@ -48,7 +46,7 @@ impl Gap {
 }
 
 /// What is missing of `from..to` where the log gave `entries` for it.
-pub fn missing(from: Offset, entries: &[Arc<Entry>], to: Offset) -> Vec<Missing> {
+pub fn missing(from: Offset, entries: &[Entry], to: Offset) -> Vec<Missing> {
     let (mut next, mut found) = (from, Vec::new());
     for offset in entries.iter().map(|entry| entry.offset).filter(|offset| *offset < to) {
         if offset > next {
@@ -64,6 +62,8 @@ pub fn missing(from: Offset, entries: &[Arc<Entry>], to: Offset) -> Vec<Missing>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::record::{Progress, Record};
     use crate::domain::samples::at;
@@ -72,8 +72,8 @@ mod tests {
     fn what_is_missing_is_what_no_entry_stands_for() {
         let check = |from, offsets: &[Offset], to, expected: &[(Offset, Offset)]| {
             let entry = |offset: &Offset| {
-                let record = Record::Progress(Progress::default());
-                Arc::new(Entry { offset: *offset, at: at(0), record })
+                let record = Record::Progress(Arc::new(Progress::default()));
+                Entry { offset: *offset, at: at(0), record }
             };
             let entries: Vec<_> = offsets.iter().map(entry).collect();
             let found = missing(from, &entries, to);

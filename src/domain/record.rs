@@ -1,6 +1,8 @@
 //! Records: everything that must survive, in the words of the domain. How they are written to disk
 //! is the store's business alone.
 
+use std::sync::Arc;
+
 use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
 use super::gap::Missing;
@@ -8,13 +10,13 @@ use super::grant::Grants;
 use super::subscription::Subscription;
 use super::{Offset, Timestamp};
 
-/// One entry of the log.
+/// One entry of the log. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// An event was accepted.
-    Event(Box<Event>),
+    Event(Arc<Event>),
     /// A subscription was created or changed: its whole new state.
-    Subscription(Box<Subscription>),
+    Subscription(Arc<Subscription>),
     /// A subscription is forgotten.
     SubscriptionRemoved {
         /// Its number.
@@ -23,14 +25,14 @@ pub enum Record {
         id: String,
     },
     /// A token was created.
-    Token(Token),
+    Token(Arc<Token>),
     /// A token was revoked.
     TokenRevoked {
         /// Its id.
         id: String,
     },
     /// A delivery failed and waits.
-    Retry(Retry),
+    Retry(Arc<Retry>),
     /// A delivery that waited is done.
     Settled {
         /// The subscription's number.
@@ -39,9 +41,9 @@ pub enum Record {
         offset: Offset,
     },
     /// A delivery was given up.
-    DeadLetter(DeadLetter),
+    DeadLetter(Arc<DeadLetter>),
     /// How far delivery has come.
-    Progress(Progress),
+    Progress(Arc<Progress>),
     /// A subscription came to offsets that the log no longer has, and passed over them.
     Gap {
         /// The subscription's number.
@@ -77,7 +79,7 @@ pub struct Token {
     pub created_at: Timestamp,
 }
 
-/// A record at its place in the log.
+/// A record at its place in the log. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// Its place.

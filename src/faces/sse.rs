@@ -336,7 +336,7 @@ mod tests {
             let text =
                 format!(r#"{{"specversion":"1.0","id":"{offset}","source":"s","type":"t"}}"#);
             let event = cloudevents::parse(text.as_bytes()).expect("valid");
-            Arc::new(Entry { offset, at: at(0), record: Record::Event(Box::new(event)) })
+            Entry { offset, at: at(0), record: Record::Event(Arc::new(event)) }
         };
         let caller = Caller { owner: None, grants: Grants::all().into() };
         let query = Query::parse(None, &Selection::KEYS).expect("valid");

@@ -24,7 +24,7 @@ pub(super) struct Task {
     pub(super) subscription: Arc<Subscription>,
     pub(super) offset: Offset,
     /// The event, where it is still in memory.
-    pub(super) entry: Option<Arc<Entry>>,
+    pub(super) entry: Option<Entry>,
     /// The attempt's number, counted from 1.
     pub(super) number: usize,
 }
@@ -36,7 +36,7 @@ pub(super) struct Report {
     pub(super) sent: Arc<Subscription>,
     pub(super) offset: Offset,
     /// The event, unless it cannot be read.
-    pub(super) entry: Option<Arc<Entry>>,
+    pub(super) entry: Option<Entry>,
     pub(super) result: Result<Attempt, Unsent>,
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
     report(Some(entry), Ok(attempt))
 }
 
-async fn read(reader: &Reader, offset: Offset) -> Result<Arc<Entry>, Unsent> {
+async fn read(reader: &Reader, offset: Offset) -> Result<Entry, Unsent> {
     let read = reader.read_on(offset, 1).await;
     let stretch = read.map_err(|error| Unsent::Unreadable(error.to_string()))?;
     let entry = stretch.entries.into_iter().find(|entry| entry.offset == offset);

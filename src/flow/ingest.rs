@@ -40,7 +40,7 @@ impl Ingest {
 
     /// Stores an event, waiting for room in the writer's queue. Returns after the `fdatasync`.
     pub async fn publish(&self, event: Event) -> Result<Receipt, Error> {
-        let pending = self.submit.send(Command::Publish(Box::new(event))).await?;
+        let pending = self.submit.send(Command::Publish(Arc::new(event))).await?;
         self.ticket(pending).wait().await
     }
 
@@ -49,7 +49,7 @@ impl Ingest {
     pub async fn publish_all(&self, events: Vec<Event>) -> Vec<Result<Receipt, Error>> {
         let mut tickets = Vec::with_capacity(events.len());
         for event in events {
-            let sent = self.submit.send(Command::Publish(Box::new(event))).await;
+            let sent = self.submit.send(Command::Publish(Arc::new(event))).await;
             tickets.push(sent.map(|pending| self.ticket(pending)));
         }
         let mut receipts = Vec::with_capacity(tickets.len());
@@ -64,7 +64,7 @@ impl Ingest {
 
     /// Hands an event over without waiting. `Busy` where the writer's queue is full.
     pub fn offer(&self, event: Event) -> Result<Ticket, Error> {
-        match self.submit.offer(Command::Publish(Box::new(event))) {
+        match self.submit.offer(Command::Publish(Arc::new(event))) {
             Ok(pending) => Ok(self.ticket(pending)),
             Err(error) => Err(error.into()),
         }

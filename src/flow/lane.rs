@@ -41,7 +41,7 @@ pub(super) struct Lane {
     /// everything that the matcher does, from here on.
     pub(super) position: Offset,
     pub(super) mode: Mode,
-    queue: VecDeque<Arc<Entry>>,
+    queue: VecDeque<Entry>,
     queue_bytes: usize,
     in_flight: BTreeMap<Offset, Started>,
     waiting: BTreeMap<Offset, Waiting>,
@@ -87,7 +87,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) enum Next {
     /// Start the first attempt of this event.
-    First(Arc<Entry>),
+    First(Entry),
     /// Start another attempt.
     Again {
         /// The event.
@@ -134,7 +134,7 @@ impl Lane {
 
     /// Takes an event in that matches. False: there is no room, the lane falls behind here.
     /// An event that has an attempt behind it already is not taken twice.
-    pub(super) fn take(&mut self, entry: &Arc<Entry>, limits: Limits) -> bool {
+    pub(super) fn take(&mut self, entry: &Entry, limits: Limits) -> bool {
         let offset = entry.offset;
         if self.waiting.contains_key(&offset) || self.in_flight.contains_key(&offset) {
             return true;
@@ -308,7 +308,7 @@ impl Lane {
                 for started in self.in_flight.values() {
                     taken.extend(started.key.as_deref().map(|key| (key, 0)));
                 }
-                let free = |entry: &Arc<Entry>| {
+                let free = |entry: &Entry| {
                     let key = key_of(ordering, entry.event());
                     let before = key.as_deref().and_then(|key| taken.get(key));
                     before.is_none_or(|offset| entry.offset < *offset)

@@ -20,12 +20,12 @@ fn ordered(ordering: Ordering) -> Lane {
     lane(Policy { ordering, ..Policy::default() })
 }
 
-fn entry(offset: Offset, subject: &str) -> Arc<Entry> {
+fn entry(offset: Offset, subject: &str) -> Entry {
     let text = format!(
         r#"{{"specversion":"1.0","id":"{offset}","source":"s","type":"t","subject":"{subject}"}}"#
     );
     let event = cloudevents::parse(text.as_bytes()).expect("valid");
-    Arc::new(Entry { offset, at: at(0), record: Record::Event(Box::new(event)) })
+    Entry { offset, at: at(0), record: Record::Event(Arc::new(event)) }
 }
 
 /// Offsets that the lane starts now, negative for another attempt.

@@ -102,7 +102,7 @@ impl Roster {
     }
 
     /// Looks at the next entry of the log: matches an event, follows a subscription's changes.
-    pub(super) fn see(&mut self, entry: &Arc<Entry>, as_of: Offset) {
+    pub(super) fn see(&mut self, entry: &Entry, as_of: Offset) {
         self.pass_over(entry.offset);
         match &entry.record {
             Record::Event(_) => self.match_event(entry),
@@ -283,7 +283,7 @@ impl Roster {
         }
     }
 
-    fn match_event(&mut self, entry: &Arc<Entry>) {
+    fn match_event(&mut self, entry: &Entry) {
         let Some(event) = entry.event() else { return };
         self.moved = true;
         let mut found = std::mem::take(&mut self.found);

@@ -29,10 +29,10 @@ fn held(number: u32, start: Start) -> Subscription {
     held
 }
 
-fn event(offset: Offset) -> Arc<Entry> {
+fn event(offset: Offset) -> Entry {
     let text = format!(r#"{{"specversion":"1.0","id":"{offset}","source":"s","type":"t"}}"#);
     let event = cloudevents::parse(text.as_bytes()).expect("valid");
-    Arc::new(Entry { offset, at: at(0), record: Record::Event(Box::new(event)) })
+    Entry { offset, at: at(0), record: Record::Event(Arc::new(event)) }
 }
 
 fn stretch(offsets: &[Offset], to: Offset) -> Stretch {
@@ -113,8 +113,8 @@ async fn a_live_lane_has_no_gap_when_old_records_go() {
 async fn the_earliest_is_the_oldest_that_there_is() {
     let mut roster = roster(50);
     roster.oldest = 40;
-    let record = Record::Subscription(Box::new(held(1, Start::Earliest)));
-    roster.see(&Arc::new(Entry { offset: 50, at: at(0), record }), 0);
+    let record = Record::Subscription(Arc::new(held(1, Start::Earliest)));
+    roster.see(&Entry { offset: 50, at: at(0), record }, 0);
     read(&mut roster, &stretch(&[40, 41], 51));
     assert_eq!(told(&mut roster), [(1, 42, 51)]);
     let progress = roster.progress().expect("its cursor is not that of the fold");
@@ -129,7 +129,7 @@ async fn a_gap_is_shown_once_it_is_written() {
     let missing = Missing { from: 4, to: 9 };
     let gap = |offset| {
         let record = Record::Gap { subscription: 1, missing };
-        Arc::new(Entry { offset, at: at(3), record })
+        Entry { offset, at: at(3), record }
     };
     roster.see(&gap(10), 11);
     assert_eq!(roster.view.status(1).expect("a lane").gap, Some(known), "known at the start");
@@ -142,8 +142,8 @@ async fn a_gap_is_shown_once_it_is_written() {
 async fn progress_tells_of_records_that_are_no_events_before_retention_can_take_them() {
     let mut roster = roster(0);
     let quiet = |offset| {
-        let record = Record::Progress(Progress::default());
-        Arc::new(Entry { offset, at: at(0), record })
+        let record = Record::Progress(Arc::new(Progress::default()));
+        Entry { offset, at: at(0), record }
     };
     (0..=1_024).for_each(|offset| roster.see(&quiet(offset), 0));
     let progress = roster.progress().expect("much was looked at");

@@ -39,7 +39,7 @@ impl Dispatch {
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let subscription = lane.subscription.clone();
         let Some(finished) = lane.finish(offset) else { return };
-        let entry = entry.as_deref();
+        let entry = entry.as_ref();
         match result {
             Ok(attempt) => {
                 let same_target = sent.wish.sink == subscription.wish.sink;

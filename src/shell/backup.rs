@@ -101,7 +101,7 @@ async fn of_stopped(config: &Config, out: BufWriter<File>) -> Result<(), Error> 
         store::open(config, Arc::new(Metrics::default()))?;
     let thread = tokio::task::spawn_blocking(move || writer.run());
     let written = reader.backup(out).await;
-    submit.close().await;
+    submit.close();
     thread.await.map_err(|error| Error::Fault(error.to_string()))??;
     drop(lock);
     written?;

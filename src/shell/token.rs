@@ -88,7 +88,7 @@ async fn on_store(action: Action, config: &Config) -> Result<(), Error> {
         store::open(config, Arc::new(Metrics::default()))?;
     let thread = tokio::task::spawn_blocking(move || writer.run());
     let done = carry_out(action, &reader, &submit).await;
-    submit.close().await;
+    submit.close();
     thread.await.map_err(|error| Error::Fault(error.to_string()))??;
     drop(lock);
     // A token is shown once the store is closed, so that it is there whatever follows.

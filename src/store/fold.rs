@@ -1,6 +1,8 @@
 //! The fold: what each record does to the tables. Replaying the log from nothing and applying as
 //! records are written lead to the same rows.
 
+use std::sync::Arc;
+
 use super::Error;
 use super::codec::to_bytes;
 use super::key::{self, Key, Table};
@@ -59,7 +61,7 @@ pub(crate) fn apply(
 fn put_subscription(
     staged: &mut Staged<'_>,
     offset: Offset,
-    held: &Subscription,
+    held: &Arc<Subscription>,
 ) -> Result<(), Error> {
     let number_key = Key::of(Table::Number).number(held.number);
     match staged.by_number(held.number)? {
@@ -76,7 +78,7 @@ fn put_subscription(
         }
     }
     staged.put(Table::Number, number_key, held.id.clone().into_bytes())?;
-    let row = to_bytes(&Record::Subscription(Box::new(held.clone())));
+    let row = to_bytes(&Record::Subscription(held.clone()));
     staged.put(Table::Subscription, Key::of(Table::Subscription).text(&held.id), row)?;
     for (table, key) in dues(held) {
         staged.put(table, key, Vec::new())?;
@@ -187,21 +189,21 @@ mod tests {
         held.wish.start = Start::Earliest;
         held.wish.policy.hold = Some(1 << 20);
         held.state = state;
-        Record::Subscription(Box::new(held))
+        Record::Subscription(Arc::new(held))
     }
 
     fn history() -> Vec<Record> {
         let retry = |offset, due| {
             let attempts = vec![];
-            Record::Retry(crate::domain::delivery::Retry {
+            Record::Retry(Arc::new(crate::domain::delivery::Retry {
                 subscription: 0,
                 offset,
                 due: at(due),
                 attempts,
-            })
+            }))
         };
         let progress = |matched, lagging, caught_up| {
-            Record::Progress(Progress { matched, lagging, caught_up })
+            Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))
         };
         let gap = |subscription, from, to| {
             let missing = Missing { from, to };

@@ -28,6 +28,8 @@ pub(crate) fn holds(tables: &dyn Tables) -> Result<Vec<Pin>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::fold;
     use super::super::staged::{Staged, Totals};
     use super::super::tables::Memory;
@@ -43,7 +45,7 @@ mod tests {
         let mut held = subscription(number, 60);
         held.wish.policy.hold = hold;
         held.state = state;
-        Record::Subscription(Box::new(held))
+        Record::Subscription(Arc::new(held))
     }
 
     fn after(records: &[Record]) -> Vec<(Offset, u64)> {
@@ -60,10 +62,10 @@ mod tests {
     #[test]
     fn a_hold_reaches_back_to_the_cursor_or_the_oldest_retry() {
         let retry = |subscription, offset| {
-            Record::Retry(Retry { subscription, offset, due: at(5), attempts: vec![] })
+            Record::Retry(Arc::new(Retry { subscription, offset, due: at(5), attempts: vec![] }))
         };
         let progress = |matched, lagging, caught_up| {
-            Record::Progress(Progress { matched, lagging, caught_up })
+            Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))
         };
         let mut records = vec![
             held(0, State::Active, Some(7)),

@@ -73,7 +73,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Stretch {
     /// The entries, in order.
-    pub entries: Vec<Arc<Entry>>,
+    pub entries: Vec<Entry>,
     /// All before it was looked for: what no entry stands for is not in the log any more.
     pub to: Offset,
 }
@@ -96,15 +96,11 @@ impl Reader {
 
     /// Entries from `from` on, at most `max`, from memory or disk. Empty only at the end of the
     /// log, or for `max` zero. Below the oldest record it begins with that.
-    pub async fn read(&self, from: Offset, max: usize) -> Result<Vec<Arc<Entry>>, Error> {
+    pub async fn read(&self, from: Offset, max: usize) -> Result<Vec<Entry>, Error> {
         if let Some(entries) = self.0.tail.read(from, max) {
             return Ok(entries);
         }
-        self.blocking(move |shared| {
-            let entries = shared.segments.read(from, max)?;
-            Ok(entries.into_iter().map(Arc::new).collect())
-        })
-        .await
+        self.blocking(move |shared| shared.segments.read(from, max)).await
     }
 
     /// As `read`, and how far that reached: offsets that are gone are passed over, be it in front
@@ -282,14 +278,14 @@ impl Reader {
 
 pub(super) fn retry(row: &[u8]) -> Result<Retry, Error> {
     match codec::from_bytes(row) {
-        Ok(Record::Retry(retry)) => Ok(retry),
+        Ok(Record::Retry(retry)) => Ok(Arc::unwrap_or_clone(retry)),
         other => Err(Error::Tables(format!("a retry's row reads as {other:?}"))),
     }
 }
 
 fn dead_letter(row: &[u8]) -> Result<DeadLetter, Error> {
     match codec::from_bytes(row) {
-        Ok(Record::DeadLetter(letter)) => Ok(letter),
+        Ok(Record::DeadLetter(letter)) => Ok(Arc::unwrap_or_clone(letter)),
         other => Err(Error::Tables(format!("a dead letter's row reads as {other:?}"))),
     }
 }

@@ -214,7 +214,7 @@ impl View for Staged<'_> {
 /// Reads a subscription's row.
 pub(crate) fn subscription(row: &[u8]) -> Result<Subscription, Error> {
     match codec::from_bytes(row) {
-        Ok(Record::Subscription(subscription)) => Ok(*subscription),
+        Ok(Record::Subscription(subscription)) => Ok(Arc::unwrap_or_clone(subscription)),
         Ok(_) => Err(Error::Tables("a row is of another kind".to_owned())),
         Err(error) => Err(Error::Tables(error.to_string())),
     }
@@ -223,7 +223,7 @@ pub(crate) fn subscription(row: &[u8]) -> Result<Subscription, Error> {
 /// Reads a token's row.
 pub(crate) fn token(row: &[u8]) -> Result<Token, Error> {
     match codec::from_bytes(row) {
-        Ok(Record::Token(token)) => Ok(token),
+        Ok(Record::Token(token)) => Ok(Arc::unwrap_or_clone(token)),
         Ok(_) => Err(Error::Tables("a row is of another kind".to_owned())),
         Err(error) => Err(Error::Tables(error.to_string())),
     }

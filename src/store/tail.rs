@@ -1,7 +1,7 @@
 //! The recent tail of the log in memory, so that live readers never touch the disk.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use tokio::sync::watch;
 
@@ -20,7 +20,7 @@ pub(crate) struct Tail {
 #[derive(Debug, Default)]
 struct Held {
     /// With their weights.
-    entries: VecDeque<(usize, Arc<Entry>)>,
+    entries: VecDeque<(usize, Entry)>,
     bytes: usize,
 }
 
@@ -32,7 +32,7 @@ impl Tail {
 
     /// Adds entries that are on disk and wakes who waits for them. What there is no room for any
     /// more is handed out, with its weight: dropping it takes longer than all the rest.
-    pub(crate) fn push(&self, entries: Vec<Arc<Entry>>) -> Vec<(usize, Arc<Entry>)> {
+    pub(crate) fn push(&self, entries: Vec<Entry>) -> Vec<(usize, Entry)> {
         let mut let_go = Vec::new();
         let Some(next) = entries.last().map(|entry| entry.offset + 1) else { return let_go };
         {
@@ -59,7 +59,7 @@ impl Tail {
     }
 
     /// Entries from an offset on, at most `max`. `None`: the tail does not reach back that far.
-    pub(crate) fn read(&self, from: Offset, max: usize) -> Option<Vec<Arc<Entry>>> {
+    pub(crate) fn read(&self, from: Offset, max: usize) -> Option<Vec<Entry>> {
         if from >= self.next() {
             return Some(Vec::new());
         }
@@ -75,7 +75,7 @@ impl Tail {
     }
 
     /// The newest entry, if it is in memory.
-    pub(crate) fn last(&self) -> Option<Arc<Entry>> {
+    pub(crate) fn last(&self) -> Option<Entry> {
         self.held
             .lock()
             .expect("no panic while the tail is held")

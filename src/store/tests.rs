@@ -39,7 +39,7 @@ pub(super) fn start_with(config: &Config) -> Open {
 
 impl Open {
     pub(super) async fn stop(self) {
-        self.submit.close().await;
+        self.submit.close();
         self.thread.join().expect("no panic").expect("clean stop");
     }
 
@@ -49,7 +49,7 @@ impl Open {
     }
 
     pub(super) async fn publish(&self, id: &str) -> (u64, bool) {
-        match self.ask(Command::Publish(Box::new(event(id)))).await {
+        match self.ask(Command::Publish(Arc::new(event(id)))).await {
             Ok(Reply::Published { offset, duplicate }) => (offset, duplicate),
             other => panic!("{other:?}"),
         }
@@ -159,8 +159,8 @@ async fn commands_of_one_group_see_each_other() {
         queue(put("one", Expect::Nothing)),
         queue(put("one", Expect::Version(1))),
         queue(put("one", Expect::Version(1))),
-        queue(Command::Publish(Box::new(event("1")))),
-        queue(Command::Publish(Box::new(event("1")))),
+        queue(Command::Publish(Arc::new(event("1")))),
+        queue(Command::Publish(Arc::new(event("1")))),
     ];
     let thread = std::thread::spawn(move || store.writer.run());
     let mut seen = Vec::new();
@@ -178,7 +178,7 @@ async fn commands_of_one_group_see_each_other() {
     let published = |offset, duplicate| Reply::Published { offset, duplicate };
     assert!(matches!(&seen[4], Ok(reply) if *reply == published(2, false)), "{:?}", seen[4]);
     assert!(matches!(&seen[5], Ok(reply) if *reply == published(2, true)), "{:?}", seen[5]);
-    store.submit.close().await;
+    store.submit.close();
     thread.join().expect("no panic").expect("clean stop");
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::Error;
 use super::log::Segments;
@@ -62,7 +61,7 @@ fn warm(segments: &Segments, tail: &Tail, window: &mut Window) -> Result<(), Err
             }
         }
         window.trim(0);
-        tail.push(entries.into_iter().map(Arc::new).collect());
+        tail.push(entries);
     }
     // Records that are no events left room in the window: older events belong into it. Where a part
     // of the log is gone there may be any number of offsets without records.

@@ -2,7 +2,6 @@
 //! change.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tidings::domain::Offset;
 use tidings::domain::record::Entry;
@@ -22,7 +21,7 @@ pub(crate) fn read(
     reader: &Reader,
     from: Offset,
     dice: &mut Dice,
-) -> Result<Vec<Arc<Entry>>, Fault> {
+) -> Result<Vec<Entry>, Fault> {
     let (mut found, mut next) = (Vec::new(), from);
     let page = dice.pick(&[1, 3, 50, ALL]);
     while next < reader.next_offset() {
@@ -38,7 +37,7 @@ pub(crate) fn read(
 }
 
 /// Compares entries with what was acknowledged: the same records at the same places, none left out.
-pub(crate) fn compare(model: &Model, entries: &[Arc<Entry>], from: Offset) -> Result<(), Fault> {
+pub(crate) fn compare(model: &Model, entries: &[Entry], from: Offset) -> Result<(), Fault> {
     for (entry, expected) in entries.iter().zip(from..) {
         if entry.offset != expected {
             return Err(format!("{expected} is missing, behind it comes {}", entry.offset));
@@ -102,7 +101,7 @@ async fn tables(reader: &Reader, fold: &Fold) -> Result<(), Fault> {
 fn times(
     runtime: &Runtime,
     reader: &Reader,
-    entries: &[Arc<Entry>],
+    entries: &[Entry],
     dice: &mut Dice,
 ) -> Result<(), Fault> {
     if entries.is_empty() {

@@ -1,6 +1,7 @@
 //! Random commands, most of them sensible. Never here: what becomes of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -63,7 +64,7 @@ impl Commands {
             1..4 => 0,
             _ => self.dice.index(700),
         };
-        Command::Publish(Box::new(event(&self.events.to_string(), self.events, size)))
+        Command::Publish(Arc::new(event(&self.events.to_string(), self.events, size)))
     }
 
     fn publish(&mut self) -> Command {
@@ -71,7 +72,7 @@ impl Commands {
         match (command, self.dice.chance(REPEATED)) {
             (Command::Publish(mut event), true) => {
                 let back = self.dice.between(1, REPEATS);
-                event.id = self.events.saturating_sub(back).to_smolstr();
+                Arc::make_mut(&mut event).id = self.events.saturating_sub(back).to_smolstr();
                 Command::Publish(event)
             }
             (command, _) => command,

@@ -289,7 +289,7 @@ impl History {
 
     pub(crate) fn stop(&mut self) -> Result<(), Fault> {
         let store = self.store.as_mut().expect("open between steps");
-        self.runtime.block_on(store.submit.close());
+        store.submit.close();
         let turned = store.writer.turn();
         self.machine.tell(&format!("stop {turned:?}"));
         let reason = self.machine.fired() > 0 || self.machine.is_dead();
@@ -356,7 +356,7 @@ impl History {
     }
 
     /// Opens the store on a healthy machine whose disk is damaged, and reads all that there is.
-    pub(crate) fn open_damaged(&mut self) -> Result<Vec<Arc<Entry>>, Fault> {
+    pub(crate) fn open_damaged(&mut self) -> Result<Vec<Entry>, Fault> {
         let host = Arc::new(Faulty::new(&self.machine));
         let store = store::open_on(host, &self.config, Arc::new(Metrics::default()));
         let store = store.map_err(|error| format!("the store does not open: {error}"))?;

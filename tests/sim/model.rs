@@ -2,7 +2,6 @@
 //! that it shares no fault with the store's own. Decisions are `domain`'s. Never here: files.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tidings::domain::command::{Command, Decision, Refusal, Rules, View};
 use tidings::domain::decide::decide;
@@ -29,7 +28,7 @@ pub(crate) struct Fold {
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     /// Every record that was ever acknowledged or seen, by offset.
-    pub(crate) entries: BTreeMap<Offset, Arc<Entry>>,
+    pub(crate) entries: BTreeMap<Offset, Entry>,
     pub(crate) fold: Fold,
     pub(crate) next: Offset,
     /// The newest event of each source and id: its offset, and how many events were before it.
@@ -71,7 +70,7 @@ impl Model {
             self.events += 1;
         }
         let entry = Entry { offset: self.next, at, record };
-        self.entries.insert(self.next, Arc::new(entry));
+        self.entries.insert(self.next, entry);
         self.next += 1;
     }
 
@@ -104,13 +103,13 @@ impl Fold {
                 self.forget_delivery(*number);
             }
             Record::Token(token) => {
-                self.tokens.insert(token.id.clone(), token.clone());
+                self.tokens.insert(token.id.clone(), (**token).clone());
             }
             Record::TokenRevoked { id } => {
                 self.tokens.remove(id);
             }
             Record::Retry(retry) => {
-                self.retries.insert((retry.subscription, retry.offset), retry.clone());
+                self.retries.insert((retry.subscription, retry.offset), (**retry).clone());
             }
             Record::Settled { subscription, offset } => {
                 self.retries.remove(&(*subscription, *offset));
@@ -118,7 +117,7 @@ impl Fold {
             Record::DeadLetter(letter) => {
                 self.retries.remove(&(letter.subscription, letter.offset));
                 let key = (letter.at, letter.subscription, letter.offset);
-                self.dead_letters.insert(key, letter.clone());
+                self.dead_letters.insert(key, (**letter).clone());
             }
             Record::Progress(progress) => self.advance(progress),
             Record::Gap { subscription, missing } => {

@@ -1,7 +1,6 @@
 //! The oracle: it knows each answer, and so what must be on disk and what may be. Never here:
 //! faults, or a look into the store's files.
 
-use std::sync::Arc;
 
 use tidings::domain::command::{Command, Reply, Rules};
 use tidings::domain::record::{Entry, Record};
@@ -116,7 +115,7 @@ impl Oracle {
     }
 
     /// Takes in what was found behind the last acknowledged record after a restart.
-    pub(crate) fn find(&mut self, tail: &[Arc<Entry>]) -> Result<(), Fault> {
+    pub(crate) fn find(&mut self, tail: &[Entry]) -> Result<(), Fault> {
         let fits = |unknown: &Unknown| unknown.base == self.model.next && unknown.fits(tail);
         if !tail.is_empty() && !self.unknown.iter().any(fits) {
             let tail: Vec<_> = tail.iter().map(|entry| (entry.offset, &entry.record)).collect();
@@ -135,11 +134,11 @@ impl Oracle {
 
 impl Unknown {
     /// Whether these are the records of the first commands, each whole.
-    fn fits(&self, tail: &[Arc<Entry>]) -> bool {
+    fn fits(&self, tail: &[Entry]) -> bool {
         let mut rest = tail;
         for attempt in &self.attempts {
             let count = attempt.records.len();
-            let same = |(entry, record): (&Arc<Entry>, &Record)| {
+            let same = |(entry, record): (&Entry, &Record)| {
                 entry.record == *record && entry.at == attempt.at
             };
             if rest.len() >= count && rest.iter().zip(&attempt.records).all(same) {

@@ -1,7 +1,5 @@
 //! `GET /`: subscriptions with their leases, and the newest events. Reads, never changes.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -160,8 +158,8 @@ async fn events(hub: &Hub, caller: &Caller) -> Result<Vec<EventRow>, Problem> {
 }
 
 /// The records of `start..end`; a read may give fewer than asked for.
-async fn window(hub: &Hub, start: u64, end: u64) -> Result<Vec<Arc<Entry>>, Problem> {
-    let mut entries: Vec<Arc<Entry>> = Vec::new();
+async fn window(hub: &Hub, start: u64, end: u64) -> Result<Vec<Entry>, Problem> {
+    let mut entries: Vec<Entry> = Vec::new();
     let mut from = start;
     while from < end {
         let wanted = usize::try_from(end - from).unwrap_or(usize::MAX);

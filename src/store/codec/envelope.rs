@@ -5,6 +5,7 @@
 //! the tests. Fields and variants are only ever appended, as a new version. An unknown version is
 //! refused with the release that is needed; an older one is read for ever.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bincode::Options;
@@ -47,14 +48,14 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::SubscriptionRemoved { number, id } => {
             body(SUBSCRIPTION_REMOVED, &(number, id), out)
         }
-        Record::Token(token) => body(TOKEN, &delivery_v1::Token::from(token), out),
+        Record::Token(token) => body(TOKEN, &delivery_v1::Token::from(&**token), out),
         Record::TokenRevoked { id } => body(TOKEN_REVOKED, id, out),
-        Record::Retry(retry) => body(RETRY, &delivery_v1::Retry::from(retry), out),
+        Record::Retry(retry) => body(RETRY, &delivery_v1::Retry::from(&**retry), out),
         Record::Settled { subscription, offset } => body(SETTLED, &(subscription, offset), out),
         Record::DeadLetter(letter) => {
-            body(DEAD_LETTER, &delivery_v2::DeadLetter::from(letter), out)
+            body(DEAD_LETTER, &delivery_v2::DeadLetter::from(&**letter), out)
         }
-        Record::Progress(progress) => body(PROGRESS, &delivery_v1::Progress::from(progress), out),
+        Record::Progress(progress) => body(PROGRESS, &delivery_v1::Progress::from(&**progress), out),
         Record::Gap { subscription, missing } => {
             body(GAP, &(subscription, missing.from, missing.to), out)
         }
@@ -89,7 +90,7 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
     let (body, rest) = rest.split_at_checked(length).ok_or_else(malformed)?;
     *bytes = rest;
     match (head[0], head[1]) {
-        (EVENT, 1) => event_v1::read_event(body).map(|event| Record::Event(Box::new(event))),
+        (EVENT, 1) => event_v1::read_event(body).map(|event| Record::Event(Arc::new(event))),
         (SUBSCRIPTION, 1) => {
             let held = read::<subscription_v1::Subscription>(body)?;
             read_subscription(held.into())
@@ -98,22 +99,22 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
         (SUBSCRIPTION_REMOVED, 1) => {
             read(body).map(|(number, id)| Record::SubscriptionRemoved { number, id })
         }
-        (TOKEN, 1) => read::<delivery_v1::Token>(body)?.try_into().map(Record::Token),
+        (TOKEN, 1) => read::<delivery_v1::Token>(body)?.try_into().map(|held| Record::Token(Arc::new(held))),
         (TOKEN_REVOKED, 1) => read(body).map(|id| Record::TokenRevoked { id }),
-        (RETRY, 1) => read::<delivery_v1::Retry>(body)?.try_into().map(Record::Retry),
+        (RETRY, 1) => read::<delivery_v1::Retry>(body)?.try_into().map(|held| Record::Retry(Arc::new(held))),
         (SETTLED, 1) => {
             read(body).map(|(subscription, offset)| Record::Settled { subscription, offset })
         }
         (DEAD_LETTER, 1) => {
             let held: delivery_v2::DeadLetter =
                 read::<delivery_v1::DeadLetter>(body)?.try_into()?;
-            held.try_into().map(Record::DeadLetter)
+            read_dead_letter(held)
         }
         (DEAD_LETTER, 2) => {
-            read::<delivery_v2::DeadLetter>(body)?.try_into().map(Record::DeadLetter)
+            read_dead_letter(read(body)?)
         }
         (PROGRESS, 1) => {
-            read::<delivery_v1::Progress>(body).map(|progress| Record::Progress(progress.into()))
+            read::<delivery_v1::Progress>(body).map(|held| Record::Progress(Arc::new(held.into())))
         }
         (GAP, 1) => read(body).map(|(subscription, from, to)| {
             let missing = Missing { from, to };
@@ -124,7 +125,11 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
 }
 
 fn read_subscription(held: subscription_v2::Subscription) -> Result<Record, Error> {
-    held.try_into().map(|subscription| Record::Subscription(Box::new(subscription)))
+    held.try_into().map(|subscription| Record::Subscription(Arc::new(subscription)))
+}
+
+fn read_dead_letter(held: delivery_v2::DeadLetter) -> Result<Record, Error> {
+    held.try_into().map(|letter| Record::DeadLetter(Arc::new(letter)))
 }
 
 /// Reads a record that a table holds.

@@ -1,5 +1,6 @@
 //! Property: each record kind in each version reads back as what was written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -206,16 +207,16 @@ fn others() -> impl Strategy<Value = Record> {
         (any::<u32>(), text()).prop_map(|(number, id)| Record::SubscriptionRemoved { number, id }),
         text().prop_map(|id| Record::TokenRevoked { id }),
         token.prop_map(|(id, name, grants, digest, created_at)| {
-            Record::Token(Token { id, name, grants: Grants(grants), digest, created_at })
+            Record::Token(Arc::new(Token { id, name, grants: Grants(grants), digest, created_at }))
         }),
         (any::<u32>(), any::<u64>(), time(), attempts()).prop_map(|held| {
             let (subscription, offset, due, attempts) = held;
-            Record::Retry(Retry { subscription, offset, due, attempts })
+            Record::Retry(Arc::new(Retry { subscription, offset, due, attempts }))
         }),
         (any::<u32>(), any::<u64>())
             .prop_map(|(subscription, offset)| Record::Settled { subscription, offset }),
         (any::<u64>(), marks).prop_map(|(matched, (lagging, caught_up))| {
-            Record::Progress(Progress { matched, lagging, caught_up })
+            Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))
         }),
         numbers.prop_map(|(subscription, from, to)| {
             Record::Gap { subscription, missing: Missing { from, to } }
@@ -234,24 +235,24 @@ pub(super) fn older(kind: u8, version: u8, value: &impl Serialize) -> Vec<u8> {
 proptest! {
     #[test]
     fn an_event_reads_back(event in events()) {
-        let record = Record::Event(Box::new(event));
+        let record = Record::Event(Arc::new(event));
         prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
     }
 
     #[test]
     fn a_subscription_reads_back_and_version_1_of_it_holds_nothing(held in subscriptions()) {
         let bytes = older(2, 1, &subscription_v1::Subscription::from(&held));
-        let record = Record::Subscription(Box::new(held.clone()));
+        let record = Record::Subscription(Arc::new(held.clone()));
         prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
         let mut before = held;
         before.wish.policy.hold = None;
-        let record = Record::Subscription(Box::new(before));
+        let record = Record::Subscription(Arc::new(before));
         prop_assert_eq!(from_bytes(&bytes).expect("own bytes"), record);
     }
 
     #[test]
     fn a_dead_letter_reads_back(letter in letters(&Reason::ALL)) {
-        let record = Record::DeadLetter(letter);
+        let record = Record::DeadLetter(Arc::new(letter));
         prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
     }
 
@@ -267,7 +268,7 @@ proptest! {
             attempts: letter.attempts.iter().map(delivery_v1::Attempt::from).collect(),
         };
         let read = from_bytes(&older(8, 1, &held)).expect("own bytes");
-        prop_assert_eq!(read, Record::DeadLetter(letter));
+        prop_assert_eq!(read, Record::DeadLetter(Arc::new(letter)));
     }
 
     #[test]

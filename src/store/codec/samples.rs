@@ -2,6 +2,7 @@
 //! written. Only ever appended to: the corpus of old files was made of these.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -106,28 +107,28 @@ pub(super) fn attempts() -> Vec<Attempt> {
 /// One record of each kind.
 pub(super) fn every_kind() -> Vec<Record> {
     vec![
-        Record::Event(Box::new(event())),
-        Record::Subscription(Box::new(subscription())),
+        Record::Event(Arc::new(event())),
+        Record::Subscription(Arc::new(subscription())),
         Record::SubscriptionRemoved { number: 7, id: "sub_1".to_owned() },
-        Record::Token(Token {
+        Record::Token(Arc::new(Token {
             id: "t1".to_owned(),
             name: "ci".to_owned(),
             grants: Grants(vec![Grant::parse("publish:a/#").expect("valid"), Grant::Admin]),
             digest: [9; 32],
             created_at: at(4),
-        }),
+        })),
         Record::TokenRevoked { id: "t1".to_owned() },
-        Record::Retry(Retry { subscription: 7, offset: 8, due: at(6), attempts: attempts() }),
+        Record::Retry(Arc::new(Retry { subscription: 7, offset: 8, due: at(6), attempts: attempts() })),
         Record::Settled { subscription: 7, offset: 8 },
-        Record::DeadLetter(DeadLetter {
+        Record::DeadLetter(Arc::new(DeadLetter {
             subscription: 7,
             subscription_id: "sub_1".to_owned(),
             offset: 8,
             at: at(7),
             reason: Reason::Permanent,
             attempts: attempts(),
-        }),
-        Record::Progress(Progress { matched: 9, lagging: vec![(1, 2)], caught_up: vec![3] }),
+        })),
+        Record::Progress(Arc::new(Progress { matched: 9, lagging: vec![(1, 2)], caught_up: vec![3] })),
         Record::Gap { subscription: 7, missing: Missing { from: 10, to: 1 << 33 } },
     ]
 }
@@ -135,14 +136,14 @@ pub(super) fn every_kind() -> Vec<Record> {
 /// One record of each kind, then one for each variant of their parts.
 pub(super) fn every_variant() -> Vec<Record> {
     let mut all = every_kind();
-    all.extend(events().into_iter().map(|event| Record::Event(Box::new(event))));
+    all.extend(events().into_iter().map(|event| Record::Event(Arc::new(event))));
     all.extend(wishes().into_iter().enumerate().map(|(index, wish)| {
         let number = u32::try_from(index).expect("few");
         let id = format!("wish-{index}");
         let held = Subscription { id, number, wish, state: State::Active, ..subscription() };
-        Record::Subscription(Box::new(held))
+        Record::Subscription(Arc::new(held))
     }));
-    all.extend(standings().into_iter().map(|held| Record::Subscription(Box::new(held))));
+    all.extend(standings().into_iter().map(|held| Record::Subscription(Arc::new(held))));
     all.extend(deliveries());
     all
 }
@@ -243,15 +244,15 @@ fn standings() -> Vec<Subscription> {
 fn deliveries() -> Vec<Record> {
     let grants = ["publish:#", "subscribe:+/b", "manage", "admin"];
     let grants = grants.map(|text| Grant::parse(text).expect("valid")).to_vec();
-    let mut all = vec![Record::Token(Token {
+    let mut all = vec![Record::Token(Arc::new(Token {
         id: "t2".to_owned(),
         name: "n\u{fc}".to_owned(),
         grants: Grants(grants),
         digest: [255; 32],
         created_at: at(-1),
-    })];
+    }))];
     let offset = 1 << 32;
-    all.push(Record::Retry(Retry { subscription: 1, offset, due: at(0), attempts: vec![] }));
+    all.push(Record::Retry(Arc::new(Retry { subscription: 1, offset, due: at(0), attempts: vec![] })));
     for (offset, reason) in (0..).zip(Reason::ALL) {
         let status = 404;
         let outcome = Outcome::Answered { status, retry_after: None };
@@ -259,10 +260,10 @@ fn deliveries() -> Vec<Record> {
         let subscription_id = "s".to_owned();
         let letter =
             DeadLetter { subscription: 1, subscription_id, offset, at: at(8), reason, attempts };
-        all.push(Record::DeadLetter(letter));
+        all.push(Record::DeadLetter(Arc::new(letter)));
     }
-    all.push(Record::Progress(Progress::default()));
+    all.push(Record::Progress(Arc::new(Progress::default())));
     let lagging = vec![(0, 0), (u32::MAX, 1 << 32)];
-    all.push(Record::Progress(Progress { matched: 1 << 40, lagging, caught_up: vec![] }));
+    all.push(Record::Progress(Arc::new(Progress { matched: 1 << 40, lagging, caught_up: vec![] })));
     all
 }

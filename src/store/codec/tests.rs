@@ -1,5 +1,7 @@
 //! Round trips, golden bytes and damage, for each record and version.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::round_trip::older;
@@ -12,7 +14,7 @@ use crate::domain::record::Record;
 fn origin_and_message_are_independent() {
     for origin in [Origin::CloudEvent, Origin::Raw] {
         for message in [None, event().message] {
-            let event = Record::Event(Box::new(Event { origin, message, ..event() }));
+            let event = Record::Event(Arc::new(Event { origin, message, ..event() }));
             assert_eq!(from_bytes(&to_bytes(&event)).expect("own bytes"), event);
         }
     }

@@ -148,7 +148,7 @@ fn note_token(core: &Core, entry: &Entry) {
     let tokens = || core.shared.tokens.write().expect("no panic while tokens are held");
     match &entry.record {
         Record::Token(token) => {
-            tokens().insert(token.id.clone(), Arc::new(token.clone()));
+            tokens().insert(token.id.clone(), token.clone());
         }
         Record::TokenRevoked { id } => {
             tokens().remove(id);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::submit::{Answer, Failure};
 use crate::domain::command::{Refusal, Reply};
@@ -26,17 +26,17 @@ const BYTES_MAX: usize = 1 << 20;
 const BUFFER_KEPT_MAX: usize = 4 << 20;
 
 /// What the tail let go of, with its weight. Dropped when there is time.
-pub(super) type LetGo = Vec<(usize, Arc<Entry>)>;
+pub(super) type LetGo = Vec<(usize, Entry)>;
 
 /// Commands that were decided together.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// The records' bytes, behind room for the header.
     pub(super) frame: Vec<u8>,
-    pub(super) entries: Vec<Arc<Entry>>,
+    pub(super) entries: Vec<Entry>,
     pub(super) waiting: Vec<(oneshot::Sender<Answer>, Result<Reply, Refusal>)>,
-    /// The commands' share of the queue.
-    pub(super) share: Option<OwnedSemaphorePermit>,
+    /// The commands' share of the queue's room, which is given back with the answers.
+    pub(super) share: usize,
     pub(super) at: Timestamp,
     /// Offset after its last record.
     pub(super) next: Offset,
@@ -77,7 +77,6 @@ impl Group {
         self.waiting.clear();
         self.parts.clear();
         self.let_go.clear();
-        self.share = None;
     }
 
     /// All that its commands wrote.
@@ -110,17 +109,9 @@ impl Group {
         self.waiting.len() >= COMMANDS_MAX || self.frame.len() >= BYTES_MAX
     }
 
-    /// Takes a command's share of the queue in; all are given back at once.
-    pub(super) fn hold(&mut self, share: OwnedSemaphorePermit) {
-        match &mut self.share {
-            Some(held) => held.merge(share),
-            None => self.share = Some(share),
-        }
-    }
-
-    /// Tells every waiter what came of its command.
-    pub(super) fn answer(&mut self, outcome: &Result<(), Error>) {
-        self.share = None;
+    /// Tells every waiter what came of its command, and gives their room back.
+    pub(super) fn answer(&mut self, room: &Semaphore, outcome: &Result<(), Error>) {
+        room.add_permits(std::mem::take(&mut self.share));
         for (answer, decided) in self.waiting.drain(..) {
             let told = match outcome {
                 Ok(()) => decided.map_err(Failure::Refused),

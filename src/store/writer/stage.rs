@@ -20,7 +20,7 @@ use crate::store::window::Window;
 use crate::store::{Error, codec, fold};
 
 /// Commands that are decided before the disk is asked again whether it is free.
-const STEP: usize = 32;
+const STEP: usize = 64;
 
 /// More that the tail let go of is dropped at once, whatever waits.
 const LET_GO_MAX: usize = 4 * COMMANDS_MAX;
@@ -28,7 +28,7 @@ const LET_GO_MAX: usize = 4 * COMMANDS_MAX;
 /// The state that commands are decided against.
 #[derive(Debug)]
 pub(super) struct Stage {
-    pub(super) queue: mpsc::Receiver<Message>,
+    pub(super) queue: mpsc::UnboundedReceiver<Message>,
     /// Received and not decided yet.
     pub(super) inbox: VecDeque<Message>,
     pub(super) let_go: LetGo,
@@ -114,7 +114,7 @@ impl Stage {
         let committed = core.committed();
         let mut group = core.take_from_slot().unwrap_or_default();
         if !group.is_empty() && group.generation != committed.generation {
-            group.answer(&Err(committed.why()));
+            group.answer(&core.room, &Err(committed.why()));
             core.put_away(std::mem::take(&mut group), &mut self.let_go);
         }
         if group.is_empty() {
@@ -134,11 +134,11 @@ impl Stage {
         };
         let mut closing = false;
         for _ in 0..max {
-            let Some(message) = inbox.pop_front() else { break };
-            closing = deciding.take(message)?;
             if closing || deciding.group.is_full() {
                 break;
             }
+            let Some(message) = inbox.pop_front() else { break };
+            closing = deciding.take(message)?;
         }
         let outcome = deciding.staged.finish();
         self.closed = closing;
@@ -206,6 +206,7 @@ impl Deciding<'_> {
             Message::Called => return Ok(false),
             Message::Close => return Ok(true),
         };
+        self.group.share += usize::try_from(share).unwrap_or(usize::MAX);
         if Floor::concerns(&command)
             && let Err(error) = self.room.get_or_insert_with(|| self.floor.look())
         {
@@ -215,7 +216,6 @@ impl Deciding<'_> {
         let decided = self.decide(command);
         match decided {
             Ok(decided) => {
-                self.group.hold(share);
                 self.group.waiting.push((answer, decided));
                 Ok(false)
             }
@@ -237,14 +237,14 @@ impl Deciding<'_> {
             let offset = self.staged.next_offset();
             codec::encode(&record, &mut self.group.frame);
             fold::apply(&mut self.staged, offset, at, &record)?;
-            self.group.entries.push(Arc::new(Entry { offset, at, record }));
+            self.group.entries.push(Entry { offset, at, record });
         }
         Ok(Ok(reply))
     }
 }
 
 /// Waits for messages and takes what there is. None come once nobody can send any.
-fn receive_into(queue: &mut mpsc::Receiver<Message>, inbox: &mut VecDeque<Message>) {
+fn receive_into(queue: &mut mpsc::UnboundedReceiver<Message>, inbox: &mut VecDeque<Message>) {
     let mut messages = Vec::with_capacity(COMMANDS_MAX);
     if queue.blocking_recv_many(&mut messages, COMMANDS_MAX) == 0 {
         messages.push(Message::Close);

@@ -124,7 +124,7 @@ impl HostFile for GatedFile {
 }
 
 fn publish(id: &str) -> Command {
-    Command::Publish(Box::new(event(id)))
+    Command::Publish(Arc::new(event(id)))
 }
 
 fn stored(offset: u64, duplicate: bool) -> Result<Reply, String> {
@@ -163,8 +163,7 @@ fn decided_meanwhile(fails: bool, afterwards: &[&str]) -> (Vec<Result<Reply, Str
         gate.release(fails);
         let mut answers: Vec<_> = pending.into_iter().map(answer).collect();
         answers.extend(afterwards.iter().map(|id| answer(offer(publish(id)))));
-        let closing = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        closing.block_on(submit.close());
+        submit.close();
         for thread in threads {
             thread.join().expect("no panic").expect("a clean end");
         }

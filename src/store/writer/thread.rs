@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::commit::{Commit, Committed};
 use super::group::{Group, LetGo};
@@ -72,15 +72,17 @@ pub(super) struct Core {
     /// Who decides sleeps and wants to be called if there is something to answer.
     asleep: AtomicBool,
     /// Calls who decides.
-    call: mpsc::WeakSender<Message>,
+    call: mpsc::WeakUnboundedSender<Message>,
+    /// The queue's room, which is given back with the answers.
+    pub(super) room: Arc<Semaphore>,
 }
 
 impl Writer {
     pub(crate) fn new(deps: Deps, limits: &config::Log) -> (Self, Submit) {
         let Deps { host, log, shared, window, rules, metrics, marker, floor } = deps;
-        let (sender, queue) = mpsc::channel(limits.queue_max);
+        let (sender, queue) = mpsc::unbounded_channel();
         let call = sender.downgrade();
-        let submit = Submit::new(sender, limits.queue_bytes_max.0);
+        let submit = Submit::new(sender, limits);
         let totals = shared.totals.lock().expect("no panic while totals are held").clone();
         let (next, newest) = (log.next(), log.newest());
         let stage = Stage {
@@ -110,6 +112,7 @@ impl Writer {
             empty: Mutex::default(),
             asleep: AtomicBool::new(false),
             call,
+            room: submit.room(),
         };
         (Self { core }, submit)
     }
@@ -136,6 +139,13 @@ impl Writer {
         let gathered = stage.gather_now(&self.core)?;
         drop(stage);
         gathered.map_or(Ok(false), |gathered| self.core.finish(gathered))
+    }
+}
+
+/// Whoever waits for room learns that there is nobody to make any.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.core.room.close();
     }
 }
 
@@ -166,7 +176,7 @@ impl Core {
             let outcome = match commit.commit(self, &mut group) {
                 Ok(outcome) => outcome,
                 Err(fatal) => {
-                    group.answer(&Err(fatal.clone()));
+                    group.answer(&self.room, &Err(fatal.clone()));
                     return Err(fatal);
                 }
             };
@@ -182,7 +192,7 @@ impl Core {
                 commit = gathered.commit;
                 continue;
             }
-            group.answer(&outcome);
+            group.answer(&self.room, &outcome);
             let mut let_go = LetGo::default();
             self.put_away(group, &mut let_go);
             self.answer_finished(&mut let_go);
@@ -197,8 +207,8 @@ impl Core {
         if self.asleep.swap(false, Ordering::SeqCst)
             && let Some(call) = self.call.upgrade()
         {
-            // Where the queue is full nobody sleeps.
-            let _ = call.try_send(Message::Called);
+            // An error means that nobody waits any more.
+            let _ = call.send(Message::Called);
         }
     }
 
@@ -226,7 +236,7 @@ impl Core {
     pub(super) fn answer_finished(&self, let_go: &mut LetGo) {
         let finished = std::mem::take(&mut *self.finished());
         for (mut group, outcome) in finished {
-            group.answer(&outcome);
+            group.answer(&self.room, &outcome);
             self.put_away(group, let_go);
         }
     }
@@ -264,6 +274,8 @@ impl Core {
     /// Keeps a group's buffers for the next one.
     pub(super) fn put_away(&self, mut group: Group, let_go: &mut LetGo) {
         let_go.append(&mut group.let_go);
+        // What was refused without waiting for an answer.
+        self.room.add_permits(std::mem::take(&mut group.share));
         group.clear();
         let mut empty = self.empty.lock().expect("no panic while it is held");
         if empty.len() < EMPTY_MAX {
@@ -274,8 +286,8 @@ impl Core {
     /// Nothing can be written any more: whoever waits for commands ends.
     fn give_up(&self) {
         if let Some(call) = self.call.upgrade() {
-            // Where the queue is full nobody waits for commands; the next one to decide fails.
-            let _ = call.try_send(Message::Close);
+            // An error means that nobody waits any more.
+            let _ = call.send(Message::Close);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 use tidings::domain::command::{Actor, Command, Expect, Put};
@@ -62,7 +63,7 @@ pub(crate) async fn fill(dir: &Path, events: u32, subscriptions: u32) -> anyhow:
     let step = events.checked_div(subscriptions).unwrap_or(0).max(1);
     for number in 0..events.max(subscriptions) {
         if number < events {
-            feed.send(Command::Publish(Box::new(source.next()))).await?;
+            feed.send(Command::Publish(Arc::new(source.next()))).await?;
         }
         if number % step == 0 && number / step < subscriptions {
             feed.send(put(number / step)).await?;

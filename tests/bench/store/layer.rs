@@ -77,7 +77,7 @@ impl Layer {
         while let Some(ended) = self.keeper.join_next().await {
             ended??;
         }
-        self.submit.close().await;
+        self.submit.close();
         self.writer.join().ok().context("the writer panicked")??;
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Layer {
 async fn produce(submit: Submit, source: Source, stop: Arc<AtomicBool>) -> anyhow::Result<f64> {
     let mut events = 0.0;
     while !stop.load(Ordering::Relaxed) {
-        let pending = submit.send(Command::Publish(Box::new(source.next()))).await?;
+        let pending = submit.send(Command::Publish(Arc::new(source.next()))).await?;
         match pending.await?? {
             Reply::Published { duplicate: false, .. } => events += 1.0,
             other => anyhow::bail!("an event was answered with {other:?}"),

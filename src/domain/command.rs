@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
 use super::gap::{Gap, Missing};
@@ -123,11 +125,14 @@ pub struct Actor {
     pub admin: bool,
 }
 
+/// The records of a decision, in order. Most have one.
+pub type Records = SmallVec<[Record; 1]>;
+
 /// What a command led to.
 #[derive(Debug)]
 pub struct Decision {
     /// What is to be written, in order.
-    pub records: Vec<Record>,
+    pub records: Records,
     /// What the caller is told once that is on disk.
     pub reply: Reply,
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
+use smallvec::smallvec;
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use super::command::{
-    Actor, Change, Command, Decision, Expect, Overtaken, Put, Refusal, Reply, Rules, Settlement,
-    View,
+    Actor, Change, Command, Decision, Expect, Overtaken, Put, Records, Refusal, Reply, Rules,
+    Settlement, View,
 };
 use super::event::{Data, Event, Form, Origin};
 use super::gap::Missing;
@@ -35,21 +36,21 @@ pub fn decide(
             decide_change(view, &id, &actor, change, now, rules)
         }
         Command::Sweep => sweep(view, now, rules),
-        Command::CreateToken(token) => Ok(quiet(vec![Record::Token(Arc::new(token))])),
+        Command::CreateToken(token) => Ok(quiet(smallvec![Record::Token(Arc::new(token))])),
         Command::RevokeToken(id) => revoke(view, id, now),
         Command::Settle(settlements) => settle(view, settlements),
-        Command::Checkpoint(progress) => Ok(quiet(vec![Record::Progress(Arc::new(progress))])),
+        Command::Checkpoint(progress) => Ok(quiet(smallvec![Record::Progress(Arc::new(progress))])),
         Command::EndGone { number, sink } => match view.numbered(number)? {
             Some(held) if !held.state.is_ended() && held.wish.sink == sink => {
                 Ok(quiet(end(held, End::Gone, now)))
             }
-            Some(_) | None => Ok(quiet(vec![])),
+            Some(_) | None => Ok(quiet(smallvec![])),
         },
         Command::Gap(overtaken) => pass_over(view, overtaken, now),
     }
 }
 
-fn quiet(records: Vec<Record>) -> Decision {
+fn quiet(records: Records) -> Decision {
     Decision { records, reply: Reply::Done }
 }
 
@@ -60,11 +61,11 @@ fn publish(view: &dyn View, event: Arc<Event>) -> Result<Decision, Refusal> {
     }
     Ok(match view.seen(&event.source, &event.id) {
         Some(offset) => {
-            Decision { records: vec![], reply: Reply::Published { offset, duplicate: true } }
+            Decision { records: smallvec![], reply: Reply::Published { offset, duplicate: true } }
         }
         None => {
             let reply = Reply::Published { offset: view.next_offset(), duplicate: false };
-            Decision { records: vec![Record::Event(event)], reply }
+            Decision { records: smallvec![Record::Event(event)], reply }
         }
     })
 }
@@ -118,7 +119,7 @@ fn decide_put(
         id: put.id,
         wish: Wish { lease: asked, ..put.wish },
     };
-    let mut records = Vec::new();
+    let mut records = Records::new();
     if let Some(ended) = held.filter(|_| created) {
         records.push(Record::SubscriptionRemoved { number: ended.number, id: ended.id });
     }
@@ -156,10 +157,10 @@ fn decide_change(
     }
     subscription.version += 1;
     subscription.updated_at = now;
-    Ok(stored(subscription, false, vec![]))
+    Ok(stored(subscription, false, smallvec![]))
 }
 
-fn stored(subscription: Subscription, created: bool, mut records: Vec<Record>) -> Decision {
+fn stored(subscription: Subscription, created: bool, mut records: Records) -> Decision {
     let subscription = Arc::new(subscription);
     records.push(Record::Subscription(subscription.clone()));
     Decision { records, reply: Reply::Subscription { subscription, created } }
@@ -168,7 +169,7 @@ fn stored(subscription: Subscription, created: bool, mut records: Vec<Record>) -
 fn delete(subscription: Subscription, now: Timestamp) -> Decision {
     let removed =
         Record::SubscriptionRemoved { number: subscription.number, id: subscription.id.clone() };
-    let mut records = vec![removed];
+    let mut records = smallvec![removed];
     if !subscription.state.is_ended() {
         records.push(Record::Event(Arc::new(notice(&subscription, "ended", End::Deleted, now))));
     }
@@ -178,9 +179,9 @@ fn delete(subscription: Subscription, now: Timestamp) -> Decision {
 /// While the wall clock is visibly wrong (earlier than the newest record) nothing expires.
 fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Refusal> {
     if now < view.newest() {
-        return Ok(quiet(vec![]));
+        return Ok(quiet(smallvec![]));
     }
-    let mut records = Vec::new();
+    let mut records = Records::new();
     let ended_before = now.checked_sub(rules.ended_keep).unwrap_or(Timestamp::MIN);
     for subscription in view.due(now, ended_before)? {
         match subscription.state {
@@ -207,7 +208,7 @@ fn revoke(view: &dyn View, id: String, now: Timestamp) -> Result<Decision, Refus
         return Err(Refusal::NoToken(id));
     }
     let reply = if owned.is_empty() { Reply::Done } else { Reply::Again };
-    let mut records = Vec::new();
+    let mut records = Records::new();
     if known {
         records.push(Record::TokenRevoked { id });
     }
@@ -219,7 +220,7 @@ fn revoke(view: &dyn View, id: String, now: Timestamp) -> Result<Decision, Refus
 
 /// Outcomes of deliveries whose subscription is gone meanwhile are dropped.
 fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Refusal> {
-    let mut records = Vec::with_capacity(settlements.len());
+    let mut records = Records::with_capacity(settlements.len());
     for settlement in settlements {
         match settlement {
             Settlement::Retry(retry) if is_live(view, retry.subscription)? => {
@@ -246,7 +247,7 @@ fn pass_over(
     overtaken: Vec<Overtaken>,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
-    let mut records = Vec::new();
+    let mut records = Records::new();
     for Overtaken { subscription: number, missing } in overtaken {
         let held = view.numbered(number)?.filter(|held| !held.state.is_ended());
         let Some(held) = held else { continue };
@@ -265,13 +266,13 @@ fn may_touch(actor: &Actor, subscription: &Subscription) -> bool {
     actor.admin || actor.owner == subscription.owner
 }
 
-fn end(mut subscription: Subscription, why: End, now: Timestamp) -> Vec<Record> {
+fn end(mut subscription: Subscription, why: End, now: Timestamp) -> Records {
     subscription.state = State::Ended(why, now);
     subscription.version += 1;
     subscription.updated_at = now;
     let kind = if why == End::Expired { "expired" } else { "ended" };
     let event = notice(&subscription, kind, why, now);
-    vec![Record::Subscription(Arc::new(subscription)), Record::Event(Arc::new(event))]
+    smallvec![Record::Subscription(Arc::new(subscription)), Record::Event(Arc::new(event))]
 }
 
 fn notice(subscription: &Subscription, kind: &str, why: End, now: Timestamp) -> Event {

@@ -1,7 +1,6 @@
 //! The oracle: it knows each answer, and so what must be on disk and what may be. Never here:
 //! faults, or a look into the store's files.
 
-
 use tidings::domain::command::{Command, Reply, Rules};
 use tidings::domain::record::{Entry, Record};
 use tidings::domain::{Offset, Timestamp};
@@ -109,7 +108,7 @@ impl Oracle {
             };
         }
         match model.decide(copy(command), now, &self.rules) {
-            Ok(decision) if decision.reply == *reply => Ok(decision.records),
+            Ok(decision) if decision.reply == *reply => Ok(decision.records.into_vec()),
             other => Err(format!("told {reply:?}, expected {other:?}")),
         }
     }
@@ -161,6 +160,7 @@ fn attempt(hoped: &mut Model, command: &Command, now: Timestamp, rules: &Rules) 
     for record in &records {
         hoped.add(record.clone(), now);
     }
+    let records = records.into_vec();
     Some(Attempt { at: now, records, or_nothing }).filter(|attempt| !attempt.records.is_empty())
 }
 

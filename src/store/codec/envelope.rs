@@ -55,7 +55,9 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::DeadLetter(letter) => {
             body(DEAD_LETTER, &delivery_v2::DeadLetter::from(&**letter), out)
         }
-        Record::Progress(progress) => body(PROGRESS, &delivery_v1::Progress::from(&**progress), out),
+        Record::Progress(progress) => {
+            body(PROGRESS, &delivery_v1::Progress::from(&**progress), out)
+        }
         Record::Gap { subscription, missing } => {
             body(GAP, &(subscription, missing.from, missing.to), out)
         }
@@ -99,9 +101,13 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
         (SUBSCRIPTION_REMOVED, 1) => {
             read(body).map(|(number, id)| Record::SubscriptionRemoved { number, id })
         }
-        (TOKEN, 1) => read::<delivery_v1::Token>(body)?.try_into().map(|held| Record::Token(Arc::new(held))),
+        (TOKEN, 1) => {
+            read::<delivery_v1::Token>(body)?.try_into().map(|held| Record::Token(Arc::new(held)))
+        }
         (TOKEN_REVOKED, 1) => read(body).map(|id| Record::TokenRevoked { id }),
-        (RETRY, 1) => read::<delivery_v1::Retry>(body)?.try_into().map(|held| Record::Retry(Arc::new(held))),
+        (RETRY, 1) => {
+            read::<delivery_v1::Retry>(body)?.try_into().map(|held| Record::Retry(Arc::new(held)))
+        }
         (SETTLED, 1) => {
             read(body).map(|(subscription, offset)| Record::Settled { subscription, offset })
         }
@@ -110,9 +116,7 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
                 read::<delivery_v1::DeadLetter>(body)?.try_into()?;
             read_dead_letter(held)
         }
-        (DEAD_LETTER, 2) => {
-            read_dead_letter(read(body)?)
-        }
+        (DEAD_LETTER, 2) => read_dead_letter(read(body)?),
         (PROGRESS, 1) => {
             read::<delivery_v1::Progress>(body).map(|held| Record::Progress(Arc::new(held.into())))
         }
@@ -142,16 +146,20 @@ pub(crate) fn from_bytes(mut bytes: &[u8]) -> Result<Record, Error> {
 }
 
 fn options() -> impl Options {
-    bincode::DefaultOptions::new().with_fixint_encoding().with_limit(BODY_BYTES_MAX)
+    bincode::DefaultOptions::new().with_fixint_encoding()
 }
 
 pub(super) fn body<T: Serialize>(kind: u8, value: &T, out: &mut Vec<u8>) -> u8 {
-    options().serialize_into(out, value).expect("writing a bounded record into memory cannot fail");
+    // With a limit it would go over everything twice. All is bounded before it comes here.
+    options().serialize_into(out, value).expect("writing a record into memory cannot fail");
     kind
 }
 
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
-    options().deserialize(body).map_err(|error| Error::Malformed(error.to_string()))
+    options()
+        .with_limit(BODY_BYTES_MAX)
+        .deserialize(body)
+        .map_err(|error| Error::Malformed(error.to_string()))
 }
 
 pub(super) fn malformed(error: impl std::fmt::Display) -> Error {

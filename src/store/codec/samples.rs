@@ -118,7 +118,12 @@ pub(super) fn every_kind() -> Vec<Record> {
             created_at: at(4),
         })),
         Record::TokenRevoked { id: "t1".to_owned() },
-        Record::Retry(Arc::new(Retry { subscription: 7, offset: 8, due: at(6), attempts: attempts() })),
+        Record::Retry(Arc::new(Retry {
+            subscription: 7,
+            offset: 8,
+            due: at(6),
+            attempts: attempts(),
+        })),
         Record::Settled { subscription: 7, offset: 8 },
         Record::DeadLetter(Arc::new(DeadLetter {
             subscription: 7,
@@ -128,7 +133,11 @@ pub(super) fn every_kind() -> Vec<Record> {
             reason: Reason::Permanent,
             attempts: attempts(),
         })),
-        Record::Progress(Arc::new(Progress { matched: 9, lagging: vec![(1, 2)], caught_up: vec![3] })),
+        Record::Progress(Arc::new(Progress {
+            matched: 9,
+            lagging: vec![(1, 2)],
+            caught_up: vec![3],
+        })),
         Record::Gap { subscription: 7, missing: Missing { from: 10, to: 1 << 33 } },
     ]
 }
@@ -252,7 +261,12 @@ fn deliveries() -> Vec<Record> {
         created_at: at(-1),
     }))];
     let offset = 1 << 32;
-    all.push(Record::Retry(Arc::new(Retry { subscription: 1, offset, due: at(0), attempts: vec![] })));
+    all.push(Record::Retry(Arc::new(Retry {
+        subscription: 1,
+        offset,
+        due: at(0),
+        attempts: vec![],
+    })));
     for (offset, reason) in (0..).zip(Reason::ALL) {
         let status = 404;
         let outcome = Outcome::Answered { status, retry_after: None };

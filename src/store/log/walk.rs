@@ -163,6 +163,10 @@ impl<'a> Walk<'a> {
             self.buffer.truncate(usize::try_from(want).ok()?);
             read = self.segment.read_at(&mut self.buffer, position);
         }
+        let end = position + size;
+        if size >= CHUNK_MAX as u64 && end < self.limit {
+            self.segment.expect_read(end, size.min(self.limit - end));
+        }
         match read {
             Ok(read) => self.buffer.truncate(read),
             Err(error) => {

@@ -1,5 +1,8 @@
 //! Reading a segment's records. Stretches without whole frames are passed over and told.
 
+use std::ops::Range;
+
+use super::footer::Mark;
 use super::frame;
 use super::segment::Segment;
 use super::walk::{Step, Walk};
@@ -9,6 +12,9 @@ use crate::store::{Error, codec};
 
 /// Bytes that an entry is taken to have before it is read.
 const ENTRY_BYTES: usize = 1 << 10;
+
+/// Fewer bytes than this are not worth a second thread.
+const TWO_MIN: usize = 512 << 10;
 
 /// A stretch of a segment without whole frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +27,8 @@ pub(crate) struct Hole {
 
 impl Segment {
     /// Reads entries from `from` on and before `until`, until `max` entries or about `bytes_max`
-    /// bytes are read or the segment ends. Holes that were met are told.
+    /// bytes are read or the segment ends. Holes that were met are told. Where much is wanted a
+    /// second thread reads the second half: taking records apart takes longer than reading them.
     pub(crate) fn read(
         &self,
         from: Offset,
@@ -29,21 +36,58 @@ impl Segment {
         max: usize,
         bytes_max: usize,
     ) -> Result<(Vec<Entry>, Vec<Hole>), Error> {
-        let (mut entries, mut holes, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let until = until.min(self.next());
-        let begin = self.mark(|mark| mark.offset <= from);
-        let mut next = begin.offset;
         let about = max.saturating_mul(ENTRY_BYTES).min(bytes_max);
-        let mut walk = self.walk(begin.position, self.readable()).beginning_with(about);
+        let begin = self.mark(|mark| mark.offset <= from);
+        let behind = |bytes: usize| {
+            let most = begin.position + bytes as u64;
+            self.mark(|mark| mark.position <= most && mark.offset <= until)
+        };
+        let (middle, end) = (behind(about / 2), behind(about));
+        if about < TWO_MIN || middle.offset <= from || end.offset <= middle.offset {
+            let walk = self.walk(begin.position, self.readable()).beginning_with(about);
+            return self.read_part(begin.offset, walk, from..until, max, bytes_max);
+        }
+        self.expect_read(end.position, about as u64);
+        let part = |begin: Mark, end: Mark| {
+            let bytes = usize::try_from(end.position - begin.position).unwrap_or(usize::MAX);
+            let walk = self.walk(begin.position, end.position).beginning_with(bytes);
+            let wanted = begin.offset.max(from)..end.offset;
+            self.read_part(begin.offset, walk, wanted, max, usize::MAX)
+        };
+        let (first, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| part(middle, end));
+            let first = part(begin, middle);
+            (first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (mut entries, mut holes) = first?;
+        if entries.len() < max {
+            let (more, more_holes) = second?;
+            entries.extend(more);
+            entries.truncate(max);
+            holes.extend(more_holes);
+        }
+        Ok((entries, holes))
+    }
+
+    /// Reads the entries that are wanted along a walk, which begins with the record `next`.
+    fn read_part(
+        &self,
+        mut next: Offset,
+        mut walk: Walk<'_>,
+        wanted: Range<Offset>,
+        max: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<Entry>, Vec<Hole>), Error> {
+        let (mut entries, mut holes, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let until = wanted.end.min(self.next());
         while next < until && entries.len() < max && bytes < bytes_max {
             let position = walk.position();
             match walk.step() {
                 Step::Frame(header, body) if header.lsn == next => {
                     next = header.end();
-                    if next > from {
+                    if next > wanted.start {
                         bytes += body.len();
-                        if self.decode(&header, body, from..until, &mut entries)? == Read::Malformed
-                        {
+                        if self.decode(&header, body, &wanted, &mut entries)? == Read::Malformed {
                             holes.push(hole(position, walk.position(), header.lsn, next));
                         }
                     }
@@ -70,7 +114,7 @@ impl Segment {
         match walk.search(next).filter(|header| header.lsn < until) {
             Some(header) => hole(from_byte, walk.position(), next, header.lsn),
             None => {
-                walk.seek(self.readable().max(from_byte));
+                walk.seek(walk.limit().max(from_byte));
                 hole(from_byte, walk.position(), next, until.max(next))
             }
         }
@@ -80,7 +124,7 @@ impl Segment {
         &self,
         header: &frame::Header,
         body: &[u8],
-        wanted: std::ops::Range<Offset>,
+        wanted: &Range<Offset>,
         entries: &mut Vec<Entry>,
     ) -> Result<Read, Error> {
         let Ok(at) = Timestamp::from_millisecond(header.at_millis) else {

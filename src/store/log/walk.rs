@@ -59,6 +59,11 @@ impl<'a> Walk<'a> {
         self.position
     }
 
+    /// Where it ends.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Goes on somewhere else.
     pub(crate) fn seek(&mut self, position: u64) {
         self.position = position;
@@ -162,10 +167,6 @@ impl<'a> Walk<'a> {
         if read.is_err() && want < size {
             self.buffer.truncate(usize::try_from(want).ok()?);
             read = self.segment.read_at(&mut self.buffer, position);
-        }
-        let end = position + size;
-        if size >= CHUNK_MAX as u64 && end < self.limit {
-            self.segment.expect_read(end, size.min(self.limit - end));
         }
         match read {
             Ok(read) => self.buffer.truncate(read),

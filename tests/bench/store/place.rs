@@ -2,6 +2,7 @@
 //! removed at the end.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise};
@@ -56,7 +57,11 @@ pub(crate) fn segments(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// Has the kernel forget what it holds of a directory's files, as after a power cut.
 pub(crate) fn make_cold(dir: &Path) -> anyhow::Result<()> {
     for path in files(dir)? {
-        let file = File::open(path)?;
+        let file = match File::open(path) {
+            // A store that is open gives files other names or removes them.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            file => file?,
+        };
         // Only pages that are on disk can be forgotten.
         file.sync_all()?;
         fadvise(&file, 0, None, Advice::DontNeed)?;

@@ -313,3 +313,52 @@ async fn check_finds_what_repair_mends() {
     assert_eq!((after.snapshots, after.broken_snapshots.len()), (1, 0));
     assert_eq!(after.records, before.records);
 }
+
+/// Offsets that are read in pages of so many entries, and the offsets that are told as lost.
+fn read_in_pages(dir: &Path, page: usize) -> (Vec<u64>, Vec<std::ops::Range<u64>>) {
+    let host: Arc<dyn Host> = Arc::new(Machine);
+    let quarantine = Quarantine::dry(host.clone(), PathBuf::from("/nowhere"));
+    let log = dir.join("log");
+    let Recovered { segments, .. } = recover(&*host, &log, &quarantine, false).expect("read");
+    let [segment] = &segments[..] else { panic!("one segment") };
+    let (mut next, mut offsets, mut lost) = (segment.first(), Vec::new(), Vec::new());
+    loop {
+        let (entries, holes) = segment.read(next, u64::MAX, page, 1 << 20).expect("readable");
+        lost.extend(holes.into_iter().flat_map(|hole| hole.from..hole.to));
+        offsets.extend(entries.iter().map(|entry| entry.offset));
+        match offsets.last() {
+            Some(last) if *last + 1 < segment.next() => next = *last + 1,
+            _ => break,
+        }
+    }
+    lost.sort_unstable();
+    lost.dedup();
+    let ranges = lost.chunk_by(|one, other| one + 1 == *other);
+    (offsets, ranges.map(|range| range[0]..range[range.len() - 1] + 1).collect())
+}
+
+#[tokio::test]
+async fn two_threads_read_what_one_reads_around_any_damage() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut one_segment = config(dir.path());
+    one_segment.log.segment_size = Size(8 << 20);
+    let store = start_with(&one_segment);
+    for index in 0..4_000 {
+        store.publish(&index.to_string()).await;
+    }
+    let unsealed = copy_of(dir.path());
+    store.stop().await;
+    for dir in [unsealed, dir] {
+        let path = segments(dir.path()).pop().expect("a segment");
+        let all = frames(&path);
+        assert_eq!(read_in_pages(dir.path(), 4_096), ((0..4_000).collect(), vec![]));
+        // About where the halves of the first two reads meet, and a stretch of many frames.
+        for (position, bytes) in [&all[800..803], &all[1_590..1_620], &all[2_400..3_300]].concat() {
+            write(&path, &vec![0; bytes.try_into().expect("short")], position);
+        }
+        let (offsets, lost) = read_in_pages(dir.path(), 4_096);
+        assert_eq!(lost, [800..803, 1_590..1_620, 2_400..3_300]);
+        assert_eq!(offsets.len(), 4_000 - 3 - 30 - 900);
+        assert_eq!((offsets, lost), read_in_pages(dir.path(), 10));
+    }
+}

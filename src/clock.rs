@@ -42,10 +42,11 @@ pub fn dice() -> u32 {
     u32::from_le_bytes(random())
 }
 
-/// An id that sorts by time (UUID version 7, RFC 9562).
+/// An id that sorts by time (UUID version 7, RFC 9562). Its random part comes from a generator in
+/// the process: asking the operating system for each event would cost more than the event.
 pub fn sortable_id() -> uuid::Uuid {
     let millis = u64::try_from(now().as_millisecond()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid()
+    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
 
 /// The kernel's id of this boot. It changes with a power cut and not with a crash of a process.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::domain::command::Refusal;
 use crate::domain::event::Event;
@@ -20,14 +20,11 @@ use super::wire::Version;
 /// Bytes of events that one connection may have on their way to the disk; one event may exceed it.
 const BYTES_MAX: usize = 4 << 20;
 
-type Storing = Pin<Box<dyn Future<Output = Result<Receipt, Error>> + Send>>;
-
 /// Messages that are on their way into the log, in order.
 #[derive(Default)]
 pub(super) struct Inbound {
     waiting: VecDeque<Waiting>,
-    front: Option<Front>,
-    /// Bytes of the events in `waiting` and `front`.
+    /// Bytes of the events in `waiting`.
     bytes: usize,
     /// The newest message waits for room in the queue to the log.
     blocked: bool,
@@ -53,29 +50,22 @@ struct Waiting {
     step: Step,
 }
 
-/// The oldest message, whose answer comes next.
-struct Front {
-    id: u16,
-    weight: usize,
-    storing: Storing,
-}
-
 enum Step {
     Ticket(Ticket),
-    Storing(Storing),
+    Storing(Pin<Box<dyn Future<Output = Result<Receipt, Error>> + Send>>),
     Judged(Verdict),
 }
 
 impl Inbound {
     /// Whether another message may be taken in.
     pub(super) fn has_room(&self, messages_max: u16) -> bool {
-        let open = self.waiting.len() + usize::from(self.front.is_some());
+        let open = self.waiting.len();
         !self.blocked && self.bytes < BYTES_MAX && open < usize::from(messages_max)
     }
 
     /// Whether nothing is under way.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.front.is_none()
+        self.waiting.is_empty()
     }
 
     /// Takes a message in. An error ends the connection; messages that can be refused for
@@ -137,31 +127,28 @@ impl Inbound {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Some(Front { id, weight, storing }) = &mut self.front {
-                let Poll::Ready(result) = storing.as_mut().poll(context) else { break };
-                let verdict = result.map_or_else(refusal, |_| Verdict::Stored);
-                self.answers.push(Answer { id: *id, verdict });
-                self.bytes -= *weight;
-                self.front = None;
-            }
-            let Some(Waiting { id, weight, step }) = self.waiting.pop_front() else {
-                // The message that waited for room was the newest of all.
-                self.blocked = false;
-                break;
-            };
-            let storing: Storing = match step {
-                Step::Ticket(ticket) => Box::pin(ticket.wait()),
-                Step::Storing(storing) => storing,
-                Step::Judged(verdict) => {
-                    self.bytes -= weight;
-                    self.answers.push(Answer { id, verdict });
-                    continue;
-                }
-            };
-            self.front = Some(Front { id, weight, storing });
+        while let Some(oldest) = self.waiting.front_mut() {
+            let Poll::Ready(verdict) = oldest.step.poll(context) else { break };
+            self.bytes -= oldest.weight;
+            self.answers.push(Answer { id: oldest.id, verdict });
+            self.waiting.pop_front();
         }
+        // A message that waited for room was the newest of all.
+        self.blocked &= !self.waiting.is_empty();
         if self.answers.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+impl Step {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Verdict> {
+        let stored = match self {
+            Self::Ticket(ticket) => ready!(Pin::new(ticket).poll(context)),
+            Self::Storing(storing) => ready!(storing.as_mut().poll(context)),
+            Self::Judged(verdict) => {
+                return Poll::Ready(std::mem::replace(verdict, Verdict::Stored));
+            }
+        };
+        Poll::Ready(stored.map_or_else(refusal, |_| Verdict::Stored))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The way in: events and commands on their way to the writer. Who may do what was checked before.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use crate::domain::Offset;
 use crate::domain::command::{Command, Refusal, Reply};
@@ -25,7 +27,7 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
-/// An event that was handed over and is not on disk yet.
+/// An event that was handed over and is not on disk yet; a future of its receipt.
 #[derive(Debug)]
 pub struct Ticket {
     pending: Pending,
@@ -41,7 +43,7 @@ impl Ingest {
     /// Stores an event, waiting for room in the writer's queue. Returns after the `fdatasync`.
     pub async fn publish(&self, event: Event) -> Result<Receipt, Error> {
         let pending = self.submit.send(Command::Publish(Arc::new(event))).await?;
-        self.ticket(pending).wait().await
+        self.ticket(pending).await
     }
 
     /// Stores events in order, all handed over before the first is waited for, so that they share
@@ -55,7 +57,7 @@ impl Ingest {
         let mut receipts = Vec::with_capacity(tickets.len());
         for ticket in tickets {
             receipts.push(match ticket {
-                Ok(ticket) => ticket.wait().await,
+                Ok(ticket) => ticket.await,
                 Err(error) => Err(error.into()),
             });
         }
@@ -96,10 +98,13 @@ impl Ingest {
     }
 }
 
-impl Ticket {
-    /// Waits until the event is on disk.
-    pub async fn wait(self) -> Result<Receipt, Error> {
-        match self.pending.await.map_err(|_| Error::Closed)?? {
+/// Waits until the event is on disk.
+impl Future for Ticket {
+    type Output = Result<Receipt, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let told = ready!(Pin::new(&mut self.pending).poll(context));
+        Poll::Ready(match told.map_err(|_| Error::Closed)?? {
             Reply::Published { offset, duplicate } => {
                 match duplicate {
                     true => self.metrics.flow_duplicates.inc(),
@@ -108,6 +113,6 @@ impl Ticket {
                 Ok(Receipt { offset, duplicate })
             }
             other => Err(Error::Store(format!("an event was answered with {other:?}"))),
-        }
+        })
     }
 }

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// Events are allocated by one thread and freed by another, and requests in many small pieces: what
+/// the C library's allocator spends its locks on.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     tidings::shell::main(std::env::args_os())
 }

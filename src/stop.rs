@@ -22,6 +22,11 @@ impl Stop {
         self.0.cancelled().await;
     }
 
+    /// Waits for the sign, for who waits long: one registration, however often it is polled.
+    pub fn wait_owned(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.0.clone().cancelled_owned()
+    }
+
     /// A sign of its own that is also given when this one is.
     #[must_use]
     pub fn child(&self) -> Self {

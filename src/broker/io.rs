@@ -2,10 +2,12 @@
 //! an idle connection costs next to nothing. Reading and writing never wait; only `ready` does.
 
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 /// What is asked of the system at once; grows when a client has more to say.
@@ -54,17 +56,21 @@ impl Io {
     pub(super) fn read(&mut self) -> io::Result<bool> {
         let room = if self.busy { READ_LARGE } else { READ_SMALL };
         self.input.reserve(room);
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => Ok(false),
-            Ok(count) => {
+        // Unlike `try_read` this notes where a short read shows that nothing is left, and the next
+        // one does not ask the system in vain.
+        let mut context = Context::from_waker(Waker::noop());
+        let reading = pin!(self.stream.read_buf(&mut self.input)).poll(&mut context);
+        match reading {
+            Poll::Ready(Ok(0)) => Ok(false),
+            Poll::Ready(Ok(count)) => {
                 self.busy = count >= READ_SMALL;
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => {
                 self.rest();
                 Ok(true)
             }
-            Err(error) => Err(error),
         }
     }
 

@@ -5,10 +5,11 @@
 //! Never here: a wait. Every lock is held for a few instructions.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smol_str::SmolStr;
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 use crate::domain::Offset;
 use crate::domain::record::Entry;
@@ -36,7 +37,7 @@ pub(super) struct Mailbox {
     items_max: usize,
     /// Guards the queue; pushed to by the router, emptied by the connection.
     state: Mutex<State>,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 /// What taking from a mailbox gave.
@@ -62,7 +63,7 @@ struct State {
 impl Mailbox {
     /// An empty mailbox for a client.
     pub(super) fn new(identity: SmolStr, items_max: usize) -> Self {
-        let (state, wake) = (Mutex::default(), Notify::new());
+        let (state, wake) = (Mutex::default(), Arc::default());
         Self { identity, items_max, state, wake }
     }
 
@@ -98,8 +99,8 @@ impl Mailbox {
     }
 
     /// Waits to be woken. A wake-up while nobody waits is kept, so this is safe to drop.
-    pub(super) async fn woken(&self) {
-        self.wake.notified().await;
+    pub(super) fn woken(&self) -> OwnedNotified {
+        self.wake.clone().notified_owned()
     }
 
     /// Moves items out: at most `count`, and no more once they have `bytes_max`.
@@ -147,8 +148,6 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::clock;
     use crate::domain::record::{Progress, Record};

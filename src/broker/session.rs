@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::clock::Stopwatch;
@@ -72,6 +73,8 @@ struct Session {
     mailbox: Arc<Mailbox>,
     _place: Place,
     alarm: Pin<Box<Sleep>>,
+    woken: Pin<Box<OwnedNotified>>,
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Since the last packet came.
     heard: Stopwatch,
     /// Since the client last took something, or had nothing to take.
@@ -115,6 +118,7 @@ impl Session {
         let reader = house.deps.reader.clone();
         let outbound = Outbound::new(Arc::clone(&mailbox), router, reader, client.window);
         let alarm = Box::pin(sleep(client.silence_max.unwrap_or(WRITE_STALL).min(WRITE_STALL)));
+        let (woken, stopped) = (Box::pin(mailbox.woken()), Box::pin(house.stop.wait_owned()));
         let (heard, taken) = (Stopwatch::start(), Stopwatch::start());
         let (inbound, _place) = (Inbound::default(), place);
         Self {
@@ -127,6 +131,8 @@ impl Session {
             mailbox,
             _place,
             alarm,
+            woken,
+            stopped,
             heard,
             taken,
         }
@@ -202,19 +208,22 @@ impl Session {
     }
 
     /// Waits for the next thing to do. Every arm only waits, or keeps what it has in the session,
-    /// so each may be dropped half-way.
+    /// so each may be dropped half-way. Those that seldom come are not registered anew each time.
     async fn wait(&mut self) -> Wake {
         let reading = self.may_read();
         let has_room = !self.io.is_full();
         tokio::select! {
             ready = self.io.ready(reading) => Wake::Socket(ready),
             () = self.inbound.answered(), if !self.inbound.is_empty() => Wake::Answers,
-            () = self.mailbox.woken() => Wake::Mailbox,
+            () = self.woken.as_mut() => {
+                self.woken.set(self.mailbox.woken());
+                Wake::Mailbox
+            }
             batch = self.outbound.read(), if has_room && self.outbound.wants_log() => {
                 Wake::Log(batch)
             }
             () = self.alarm.as_mut() => Wake::Alarm,
-            () = self.house.stop.wait() => Wake::Stop,
+            () = self.stopped.as_mut() => Wake::Stop,
         }
     }
 

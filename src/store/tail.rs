@@ -30,7 +30,7 @@ impl Tail {
         Self { held: Mutex::default(), next: watch::Sender::new(next), bytes_max }
     }
 
-    /// Adds entries that are on disk and wakes who waits for them. What there is no room for any
+    /// Adds entries that are on disk: from here on they are read. What there is no room for any
     /// more is handed out, with its weight: dropping it takes longer than all the rest.
     pub(crate) fn push(&self, entries: Vec<Entry>) -> Vec<(usize, Entry)> {
         let mut let_go = Vec::new();
@@ -54,8 +54,16 @@ impl Tail {
                 let_go.push(oldest);
             }
         }
-        self.next.send_replace(next);
+        self.next.send_if_modified(|held| {
+            *held = next;
+            false
+        });
         let_go
+    }
+
+    /// Wakes who waits for what was added.
+    pub(crate) fn tell(&self) {
+        self.next.send_modify(|_| {});
     }
 
     /// Entries from an offset on, at most `max`. `None`: the tail does not reach back that far.

@@ -108,8 +108,8 @@ impl Stage {
         }
     }
 
-    /// Decides what is in the inbox, at most `max` commands and as far as there is room in the group
-    /// that waits for the disk, or in a new one. `true`: it was told to close.
+    /// Decides what is in the inbox, at most `max` commands and as far as there is room in the
+    /// group that waits for the disk, or in a new one. `true`: it was told to close.
     fn decide_inbox(&mut self, core: &Core, max: usize) -> Result<Option<(Group, bool)>, Error> {
         let committed = core.committed();
         let mut group = core.take_from_slot().unwrap_or_default();

@@ -190,3 +190,22 @@ fn what_was_decided_upon_a_group_that_is_written_follows_it() {
     // The subscription's record is at offset 3.
     assert_eq!(answers[4], stored(4, false));
 }
+
+#[tokio::test]
+async fn the_queue_has_room_for_so_many_commands_and_none_once_the_writer_is_gone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut config = config(dir.path());
+    config.log.queue_max = 2;
+    let opened = open_on(Arc::new(Machine), &config, Arc::new(Metrics::default()));
+    let Store { submit, mut writer, .. } = opened.expect("opens");
+    let _first = submit.offer(publish("1")).expect("room");
+    let second = submit.offer(publish("2")).expect("room");
+    assert!(matches!(submit.offer(publish("3")), Err(Error::Busy)));
+    assert!(!writer.turn().expect("served"));
+    assert!(second.await.expect("answered").is_ok());
+    let _kept =
+        [submit.offer(publish("3")), submit.offer(publish("4"))].map(|it| it.expect("room"));
+    let (waited, ()) = tokio::join!(submit.send(publish("5")), async { drop(writer) });
+    assert!(matches!(waited, Err(Error::Closed)));
+    assert!(matches!(submit.offer(publish("6")), Err(Error::Closed)));
+}

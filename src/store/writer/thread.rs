@@ -47,7 +47,7 @@ pub(crate) struct Deps {
 /// The writer. `run` is its two threads.
 #[derive(Debug)]
 pub struct Writer {
-    core: Core,
+    core: Box<Core>,
 }
 
 /// What both threads share. `stage` is taken before `commit`, never the other way round.
@@ -78,6 +78,7 @@ pub(super) struct Core {
 }
 
 impl Writer {
+    #[expect(clippy::disallowed_methods, reason = "its bound is the room that a command needs")]
     pub(crate) fn new(deps: Deps, limits: &config::Log) -> (Self, Submit) {
         let Deps { host, log, shared, window, rules, metrics, marker, floor } = deps;
         let (sender, queue) = mpsc::unbounded_channel();
@@ -114,7 +115,7 @@ impl Writer {
             call,
             room: submit.room(),
         };
-        (Self { core }, submit)
+        (Self { core: Box::new(core) }, submit)
     }
 
     /// Serves commands until it is told to close or cannot go on.
@@ -168,8 +169,9 @@ impl Core {
         }
     }
 
-    /// Commits a group and answers, and goes on with the group that was decided meanwhile: then the
-    /// other thread answers, and the disk waits for nobody. True: it was the last one.
+    /// Commits a group, answers, wakes readers after those who wait for answers, and goes on with
+    /// the group that was decided meanwhile: then the other thread answers, and the disk waits for
+    /// nobody. True: it was the last one.
     fn finish(&self, gathered: Gathered<'_>) -> Result<bool, Error> {
         let Gathered { mut group, mut commit, closing } = gathered;
         loop {
@@ -193,6 +195,7 @@ impl Core {
                 continue;
             }
             group.answer(&self.room, &outcome);
+            self.shared.tail.tell();
             let mut let_go = LetGo::default();
             self.put_away(group, &mut let_go);
             self.answer_finished(&mut let_go);
@@ -237,6 +240,7 @@ impl Core {
         let finished = std::mem::take(&mut *self.finished());
         for (mut group, outcome) in finished {
             group.answer(&self.room, &outcome);
+            self.shared.tail.tell();
             self.put_away(group, let_go);
         }
     }

@@ -7,6 +7,10 @@
     reason = "a benchmark connects, measures and prints as the hub itself must not"
 )]
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod counters;
 mod cpu;
 mod device;

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-/// Events are allocated by one thread and freed by another, and requests in many small pieces: what
-/// the C library's allocator spends its locks on.
+/// Events are allocated by one thread and freed by another, and requests in many pieces: what the C
+/// library's allocator spends its locks on.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

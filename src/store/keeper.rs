@@ -85,6 +85,9 @@ impl Keeper {
         if let Some(writing) = self.writing.take() {
             return self.write_on(writing);
         }
+        if self.shared.tables.settle() {
+            return true;
+        }
         let plan = self.plan();
         self.let_go(plan);
         // Also what waited for a reader to let go of it.

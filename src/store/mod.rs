@@ -9,6 +9,7 @@ mod codec;
 mod damage_tests;
 mod floor;
 mod fold;
+mod handover;
 mod hold;
 mod host;
 #[cfg(test)]

@@ -25,6 +25,11 @@ pub trait Tables: Send + Sync + std::fmt::Debug {
     fn count(&self, prefix: &Key) -> Result<u64, Error>;
     /// Writes out what is still in memory, as far as the engine can.
     fn close(&self) -> Result<(), Error>;
+    /// Brings tables that are still on their way to their place one bounded step further. `true`:
+    /// there is more to do.
+    fn settle(&self) -> bool {
+        false
+    }
 }
 
 /// Tables in memory: while others are built anew, where the disk has no room for any, and in tests.

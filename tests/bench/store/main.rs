@@ -8,6 +8,7 @@
 )]
 
 /// As in the binary.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

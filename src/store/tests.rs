@@ -189,3 +189,45 @@ async fn a_second_process_is_kept_out_and_told_who_is_in() {
     let error = Lock::take(dir.path()).expect_err("taken");
     assert!(matches!(&error, Error::Locked(who) if who.contains(&std::process::id().to_string())));
 }
+
+/// After a power cut the engine gets few rows at the start and the rest while the hub runs.
+#[tokio::test]
+async fn tables_on_their_way_into_the_engine_are_whole_and_survive_every_end() {
+    const COUNT: usize = 800;
+    let dir = tempfile::tempdir().expect("directory");
+    let store = start(dir.path());
+    for index in 0..COUNT {
+        store.ask(put(&format!("s{index:03}"), Expect::Nothing)).await.expect("created");
+    }
+    store.stop().await;
+    let gone = dir.path().join("state.broken");
+    let power_cut = || std::fs::write(dir.path().join("running"), "another boot").expect("written");
+    let all = async |store: &Open| {
+        let held = store.reader.subscriptions(None, 2 * COUNT).await.expect("readable");
+        held.into_iter().map(|held| held.id).collect::<Vec<_>>()
+    };
+    power_cut();
+    let mut expected: Vec<_> = (0..COUNT).map(|index| format!("s{index:03}")).collect();
+    for end in ["killed", "stopped", "settled"] {
+        let mut store = start(dir.path());
+        assert_eq!(all(&store).await, expected, "{end}");
+        let added = format!("t{}", expected.len());
+        store.ask(put(&added, Expect::Nothing)).await.expect("created");
+        expected.push(added);
+        if end == "settled" {
+            while store.keeper.turn() {}
+            std::fs::remove_dir_all(&gone).expect("it was set aside");
+        }
+        assert_eq!(store.reader.counts().subscriptions, expected.len() as u64, "{end}");
+        let killed = super::damage_tests::copy_of(dir.path());
+        store.stop().await;
+        if end == "killed" {
+            std::fs::remove_dir_all(dir.path()).expect("removed");
+            std::fs::rename(killed.keep(), dir.path()).expect("renamed");
+        }
+    }
+    let store = start(dir.path());
+    assert_eq!(all(&store).await, expected);
+    assert!(!gone.exists(), "what the engine was given whole is trusted");
+    store.stop().await;
+}

@@ -45,9 +45,18 @@ impl Hub {
 
     /// Its resident memory in KiB.
     pub(crate) fn resident(&mut self) -> anyhow::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that its resident memory was, in KiB.
+    pub(crate) fn peak(&mut self) -> anyhow::Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&mut self, name: &str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        Ok(line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?)
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.context("no such line")?.trim().trim_end_matches(" kB").parse()?)
     }
 
     /// What `/metrics` says of the log.

@@ -25,11 +25,11 @@ const COUNTED: Duration = Duration::from_secs(3);
 const PRODUCERS: [(usize, &str); 4] = [(1, ">= 0.85"), (16, ">= 0.85"), (64, ""), (256, ">= 0.65")];
 
 /// A log so small that segments soon come back.
-const SMALL_LOG: [(&str, &str); 2] =
+pub(crate) const SMALL_LOG: [(&str, &str); 2] =
     [("TIDINGS__LOG__RETENTION_BYTES", "64MiB"), ("TIDINGS__LOG__SNAPSHOT_EVERY", "16MiB")];
 
 /// Loads after which some must have come back.
-const LOADS_MAX: usize = 50;
+pub(crate) const LOADS_MAX: usize = 50;
 
 /// Prints the section.
 pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 //! of clients, each waiting for its answer, all on the same disk, one after the other.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +11,10 @@ use tokio::net::TcpStream;
 
 use crate::dialogue::{Http, Mqtt};
 use crate::hub::Hub;
+use crate::ingest::{LOADS_MAX, SMALL_LOG};
 use crate::load::{self, Dialogue, Rate};
 use crate::nats::{self, Nats, Sync};
-use crate::place::Place;
+use crate::place::{self, Place};
 use crate::redis::{self, Resp};
 use crate::report::{Row, median};
 
@@ -84,12 +86,16 @@ impl Contender {
 
 /// Prints the section.
 pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
-    let (dir, mut kept) = (place.fresh()?, Vec::new());
-    let hub = Hub::start(dir.path(), &[]);
+    let (dir, new_dir, mut kept) = (place.fresh()?, place.fresh()?, Vec::new());
+    let hub = Hub::start(dir.path(), &SMALL_LOG);
+    let new = Hub::start(new_dir.path(), &[]);
     let (http, mqtt) = (hub.process().http, hub.process().mqtt);
+    fill(&hub, dir.path()).await?;
     let mut contenders = vec![
-        Contender::new("Tidings, HTTP", "", http, Http),
-        Contender::new("Tidings, MQTT QoS 1", "", mqtt, Mqtt),
+        Contender::new("Tidings, HTTP, segments recycled", "", http, Http),
+        Contender::new("Tidings, MQTT QoS 1, recycled", "", mqtt, Mqtt),
+        Contender::new("Tidings, HTTP, new log", "", new.process().http, Http),
+        Contender::new("Tidings, MQTT QoS 1, new log", "", new.process().mqtt, Mqtt),
     ];
     let redis_dir = place.fresh()?;
     let redis = redis::start(redis_dir.path()).await?;
@@ -114,10 +120,24 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
         compare(&contenders, clients).await?;
     }
     hub.stop().await;
+    new.stop().await;
     Ok(())
 }
 
-/// Rounds with each contender in turn, then one row for each but ours.
+/// Brings a hub to where it will be for nearly all of its life: its log has the size that it may
+/// have, and what is written goes into segments that retention gave back.
+async fn fill(hub: &Hub, dir: &Path) -> anyhow::Result<()> {
+    let mut loads = 0;
+    while place::spares(dir)? == 0 {
+        anyhow::ensure!(loads < LOADS_MAX, "no segment comes back");
+        load::run(hub.process().mqtt, Arc::new(Mqtt), 64, TIME).await?;
+        loads += 1;
+    }
+    Ok(())
+}
+
+/// Rounds with each contender in turn, then a row for each. The ratios are those of the first two,
+/// which are ours.
 async fn compare(contenders: &[Contender], clients: u32) -> anyhow::Result<()> {
     let mut rates: Vec<Vec<Rate>> = contenders.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use crate::filled;
 use crate::hub::Hub;
 use crate::place::{self, Place};
-use crate::report::{Row, median, millis};
+use crate::report::{Row, median, mib, millis};
 
 const ROUNDS: usize = 3;
 
 /// How often readiness is asked for.
 const POLL: Duration = Duration::from_millis(2);
+
+/// By then the tables are in their engine.
+const SETTLED: Duration = Duration::from_secs(15);
 
 /// What happens to a hub before the start that is measured.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +62,22 @@ pub(crate) async fn measure(place: &Place) -> anyhow::Result<()> {
         }
         print(format!("start, filled, {name}"), &times, "<= 2000 ms");
     }
+    memory(dir.path()).await
+}
+
+/// Memory while the tables' engine is filled behind a running hub, and later.
+async fn memory(dir: &Path) -> anyhow::Result<()> {
+    make(Before::PowerCut, dir).await?;
+    let (mut hub, _time) = start(dir).await;
+    tokio::time::sleep(SETTLED).await;
+    let measured = format!(
+        "{:.0} MiB, before at most {:.0}",
+        mib(hub.resident()? * 1024),
+        mib(hub.peak()? * 1024)
+    );
+    let what = format!("resident memory {} s after a power cut", SETTLED.as_secs());
+    Row { what, measured, ..Row::default() }.print();
+    hub.stop().await;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::store::window::Window;
 use crate::store::{Error, codec, fold};
 
 /// Commands that are decided before the disk is asked again whether it is free.
-const STEP: usize = 128;
+const STEP: usize = 144;
 
 /// More that the tail let go of is dropped at once, whatever waits.
 const LET_GO_MAX: usize = 4 * COMMANDS_MAX;

@@ -360,5 +360,11 @@ async fn two_threads_read_what_one_reads_around_any_damage() {
         assert_eq!(lost, [800..803, 1_590..1_620, 2_400..3_300]);
         assert_eq!(offsets.len(), 4_000 - 3 - 30 - 900);
         assert_eq!((offsets, lost), read_in_pages(dir.path(), 10));
+        // More at the front than two threads read at once: what is behind it is still there.
+        let first = all[0].0;
+        write(&path, &vec![0; (all[3_500].0 - first).try_into().expect("short")], first);
+        let (offsets, lost) = read_in_pages(dir.path(), 4_096);
+        assert_eq!(lost, [0..3_500]);
+        assert_eq!(offsets, (3_500..4_000).collect::<Vec<_>>());
     }
 }

@@ -38,14 +38,21 @@ impl Segment {
     ) -> Result<(Vec<Entry>, Vec<Hole>), Error> {
         let about = max.saturating_mul(ENTRY_BYTES).min(bytes_max);
         let begin = self.mark(|mark| mark.offset <= from);
+        let to_the_end = |begin: Mark| {
+            let walk = self.walk(begin.position, self.readable()).beginning_with(about);
+            let wanted = begin.offset.max(from)..until;
+            self.read_part(begin.offset, walk, wanted, max, bytes_max)
+        };
+        if about < TWO_MIN {
+            return to_the_end(begin);
+        }
         let behind = |bytes: usize| {
             let most = begin.position + bytes as u64;
             self.mark(|mark| mark.position <= most && mark.offset <= until)
         };
         let (middle, end) = (behind(about / 2), behind(about));
-        if about < TWO_MIN || middle.offset <= from || end.offset <= middle.offset {
-            let walk = self.walk(begin.position, self.readable()).beginning_with(about);
-            return self.read_part(begin.offset, walk, from..until, max, bytes_max);
+        if middle.offset <= from || end.offset <= middle.offset {
+            return to_the_end(begin);
         }
         self.expect_read(end.position, about as u64);
         let part = |begin: Mark, end: Mark| {
@@ -64,6 +71,12 @@ impl Segment {
             let (more, more_holes) = second?;
             entries.extend(more);
             entries.truncate(max);
+            holes.extend(more_holes);
+        }
+        // No entries would mean that there are none up to the segment's end.
+        if entries.is_empty() {
+            let (more, more_holes) = to_the_end(end)?;
+            entries = more;
             holes.extend(more_holes);
         }
         Ok((entries, holes))

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-/// Events are allocated by one thread and freed by another, and requests in many pieces: what the C
-/// library's allocator spends its locks on.
+// In place of `malloc`: events are allocated by one thread and freed by another, and requests in
+// many pieces, which the C library's allocator spends its locks on. (As Rust's own allocator it
+// would have the engine's empty tables of 20 MiB written with zeros.)
 #[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use mimalloc as _;
 
 fn main() -> ExitCode {
     tidings::shell::main(std::env::args_os())

@@ -13,6 +13,9 @@ use crate::telemetry::Metrics;
 /// Input is taken again once there is this part of the floor more than the floor.
 const MARGIN: u64 = 8;
 
+/// Bytes after which the machine is asked again. A small part of any floor that is of use.
+const LOOK_EVERY: u64 = 256 << 10;
+
 /// Knows whether there is room for input.
 #[derive(Debug)]
 pub(crate) struct Floor {
@@ -21,6 +24,8 @@ pub(crate) struct Floor {
     dir: PathBuf,
     floor: u64,
     free: AtomicU64,
+    /// Bytes that were written since the machine was last asked.
+    written: AtomicU64,
     refusing: AtomicBool,
 }
 
@@ -31,8 +36,9 @@ impl Floor {
         dir: PathBuf,
         floor: u64,
     ) -> Self {
-        let (free, refusing) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
-        let this = Self { host, metrics, dir, floor, free, refusing };
+        let (free, written) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
+        let refusing = AtomicBool::new(false);
+        let this = Self { host, metrics, dir, floor, free, written, refusing };
         let _first_look = this.look();
         this
     }
@@ -51,11 +57,24 @@ impl Floor {
         }
     }
 
+    /// Whether there is room for input. The machine is asked again once so much was written that
+    /// the answer may be another; for what others write, the keeper asks it every second.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let known = self.written.load(Ordering::Relaxed) < LOOK_EVERY;
+        if known && !self.is_refusing() { Ok(()) } else { self.look() }
+    }
+
+    /// Takes note of what is written.
+    pub(crate) fn count(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Asks the machine how much is free. An error says that input is refused.
     pub(crate) fn look(&self) -> Result<(), Error> {
         // Where it cannot be told, a write will tell.
         let free = self.host.free_bytes(&self.dir).unwrap_or(u64::MAX);
         self.free.store(free, Ordering::Relaxed);
+        self.written.store(0, Ordering::Relaxed);
         let was = self.refusing.load(Ordering::Relaxed);
         let margin = if was { self.floor / MARGIN } else { 0 };
         let needed = self.floor.saturating_add(margin);

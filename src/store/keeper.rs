@@ -64,7 +64,16 @@ impl Keeper {
     }
 
     /// Works until `stop`.
-    pub async fn run(mut self, stop: Stop) -> Result<(), Error> {
+    pub async fn run(self, stop: Stop) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        // Dropping `telling` loses nothing: what it was asked for is still asked for.
+        tokio::select! {
+            ended = self.work(stop) => ended,
+            () = shared.tail.telling() => Ok(()),
+        }
+    }
+
+    async fn work(mut self, stop: Stop) -> Result<(), Error> {
         loop {
             let stopping = stop.clone();
             let turns = tokio::task::spawn_blocking(move || {

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::Offset;
 use crate::domain::record::Entry;
@@ -14,6 +15,9 @@ pub(crate) struct Tail {
     /// Entries without a gap up to the end of the log. Guards memory only.
     held: Mutex<Held>,
     next: watch::Sender<Offset>,
+    /// Who has no time to tell asks somebody to, if there is somebody.
+    later: Notify,
+    has_teller: AtomicBool,
     bytes_max: usize,
 }
 
@@ -27,7 +31,8 @@ struct Held {
 impl Tail {
     /// An empty tail of a log whose next record has this offset.
     pub(crate) fn new(next: Offset, bytes_max: usize) -> Self {
-        Self { held: Mutex::default(), next: watch::Sender::new(next), bytes_max }
+        let (held, later, has_teller) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
+        Self { held, next: watch::Sender::new(next), later, has_teller, bytes_max }
     }
 
     /// Adds entries that are on disk: from here on they are read. What there is no room for any
@@ -66,6 +71,24 @@ impl Tail {
         self.next.send_modify(|_| {});
     }
 
+    /// Has the teller do it, if there is one: waking one task that is about to run costs the
+    /// caller nothing.
+    pub(crate) fn tell_later(&self) {
+        match self.has_teller.load(Ordering::SeqCst) {
+            true => self.later.notify_one(),
+            false => self.tell(),
+        }
+    }
+
+    /// Tells for those who have no time for it. Never ends.
+    pub(crate) async fn telling(&self) {
+        let _teller = Teller::new(self);
+        loop {
+            self.later.notified().await;
+            self.tell();
+        }
+    }
+
     /// Entries from an offset on, at most `max`. `None`: the tail does not reach back that far.
     pub(crate) fn read(&self, from: Offset, max: usize) -> Option<Vec<Entry>> {
         if from >= self.next() {
@@ -95,5 +118,23 @@ impl Tail {
     /// Follows the end of the log.
     pub(crate) fn watch(&self) -> watch::Receiver<Offset> {
         self.next.subscribe()
+    }
+}
+
+/// Who tells for others, for as long as it is there.
+struct Teller<'a>(&'a Tail);
+
+impl<'a> Teller<'a> {
+    fn new(tail: &'a Tail) -> Self {
+        tail.has_teller.store(true, Ordering::SeqCst);
+        Self(tail)
+    }
+}
+
+impl Drop for Teller<'_> {
+    fn drop(&mut self) {
+        self.0.has_teller.store(false, Ordering::SeqCst);
+        // Who asked and was not heard.
+        self.0.tell();
     }
 }

@@ -72,7 +72,11 @@ impl Commit {
         if let Err(error) = self.log.append(&mut group.frame, count, group.at) {
             return self.fail(core, error);
         }
-        self.metrics.store_commit_seconds.observe(watch.elapsed().as_secs_f64());
+        let took = watch.elapsed();
+        if core.lone.count(group.waiting.len(), took) {
+            core.queue.call();
+        }
+        self.metrics.store_commit_seconds.observe(took.as_secs_f64());
         if self.metrics.health.set_store_failed(false) {
             tracing::info!("groups can be written again");
         }

@@ -2,7 +2,10 @@
 //! tables, and answers. There is no other way to change anything.
 
 mod commit;
+mod direct;
 mod group;
+mod intake;
+mod queue;
 mod stage;
 mod submit;
 mod thread;

@@ -1,13 +1,10 @@
 //! Deciding: commands become records, against the state as it will be once all that was decided
 //! before is on disk.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
-use super::commit::{Commit, Committed, note_applied};
-use super::group::{COMMANDS_MAX, Group, LetGo, Pending};
+use super::commit::{Committed, note_applied};
+use super::group::{Group, LetGo, Pending};
 use super::submit::{Failure, Message};
 use super::thread::Core;
 use crate::domain::command::{Command, Decision, Refusal, Reply, Rules, View};
@@ -19,19 +16,9 @@ use crate::store::staged::{Outcome, Staged, Totals};
 use crate::store::window::Window;
 use crate::store::{Error, codec, fold};
 
-/// Commands that are decided before the disk is asked again whether it is free.
-const STEP: usize = 144;
-
-/// More that the tail let go of is dropped at once, whatever waits.
-const LET_GO_MAX: usize = 4 * COMMANDS_MAX;
-
 /// The state that commands are decided against.
 #[derive(Debug)]
 pub(super) struct Stage {
-    pub(super) queue: mpsc::UnboundedReceiver<Message>,
-    /// Received and not decided yet.
-    pub(super) inbox: VecDeque<Message>,
-    pub(super) let_go: LetGo,
     pub(super) window: Window,
     pub(super) totals: Totals,
     pub(super) next: Offset,
@@ -45,77 +32,20 @@ pub(super) struct Stage {
     pub(super) closed: bool,
 }
 
-/// A group that goes to the disk now.
-pub(super) struct Gathered<'a> {
-    pub(super) group: Group,
-    /// The way to the disk, held.
-    pub(super) commit: MutexGuard<'a, Commit>,
-    /// Nothing follows.
-    pub(super) closing: bool,
-}
-
 impl Stage {
-    /// Decides what comes until the disk is free for it. What is decided while it is not stands in
-    /// the core's slot, where whoever has the disk finds it.
-    pub(super) fn gather<'a>(&mut self, core: &'a Core) -> Result<Gathered<'a>, Error> {
-        let mut has_added = false;
-        loop {
-            core.answer_finished(&mut self.let_go);
-            if self.let_go.len() > LET_GO_MAX {
-                self.let_go.clear();
-            }
-            if self.inbox.is_empty() {
-                if let Some(gathered) = core.ready_group() {
-                    return Ok(gathered);
-                }
-                self.let_go.clear();
-                if std::mem::take(&mut has_added) {
-                    core.rest();
-                    self.receive_now();
-                } else {
-                    core.sleep(|| receive_into(&mut self.queue, &mut self.inbox));
-                }
-                continue;
-            }
-            let Some((group, closing)) = self.decide_inbox(core, STEP)? else { continue };
-            let commit = match closing || group.is_full() {
-                true => Some(core.commit()),
-                false => core.try_commit(),
-            };
-            match commit {
-                Some(commit) => return Ok(Gathered { group, commit, closing }),
-                None => {
-                    core.put_into_slot(group);
-                    has_added = true;
-                }
-            }
-        }
-    }
-
-    /// Decides what waits now. `None`: nothing came that has to be answered after a commit.
-    pub(super) fn gather_now<'a>(&mut self, core: &'a Core) -> Result<Option<Gathered<'a>>, Error> {
-        self.receive_now();
-        let gathered = |(group, closing)| Gathered { group, commit: core.commit(), closing };
-        Ok(self.decide_inbox(core, COMMANDS_MAX)?.map(gathered))
-    }
-
-    /// Takes what there is.
-    fn receive_now(&mut self) {
-        while self.inbox.len() < COMMANDS_MAX
-            && let Ok(message) = self.queue.try_recv()
-        {
-            self.inbox.push_back(message);
-        }
-    }
-
-    /// Decides what is in the inbox, at most `max` commands and as far as there is room in the
-    /// group that waits for the disk, or in a new one. `true`: it was told to close.
-    fn decide_inbox(&mut self, core: &Core, max: usize) -> Result<Option<(Group, bool)>, Error> {
+    /// Decides commands as far as there is room in the group that waits for the disk, or in a new
+    /// one. `true`: it was told to close.
+    pub(super) fn decide(
+        &mut self,
+        core: &Core,
+        commands: &mut dyn Iterator<Item = Message>,
+        let_go: &mut LetGo,
+    ) -> Result<Option<(Group, bool)>, Error> {
         let committed = core.committed();
         let mut group = core.take_from_slot().unwrap_or_default();
         if !group.is_empty() && group.generation != committed.generation {
             group.answer(&core.room, &Err(committed.why()));
-            core.put_away(std::mem::take(&mut group), &mut self.let_go);
+            core.put_away(std::mem::take(&mut group), let_go);
         }
         if group.is_empty() {
             group = core.empty_group();
@@ -123,7 +53,7 @@ impl Stage {
         }
         self.catch_up(&committed);
         let under = self.pending.iter().map(|pending| pending.writes.clone()).collect();
-        let Self { inbox, window, totals, next, newest, rules, floor, .. } = self;
+        let Self { window, totals, next, newest, rules, floor, .. } = self;
         let mut deciding = Deciding {
             staged: Staged::new(&*core.shared.tables, window, totals.clone(), *next, *newest)
                 .over(under),
@@ -133,18 +63,15 @@ impl Stage {
             room: None,
         };
         let mut closing = false;
-        for _ in 0..max {
-            if closing || deciding.group.is_full() {
-                break;
-            }
-            let Some(message) = inbox.pop_front() else { break };
+        while !closing && !deciding.group.is_full() {
+            let Some(message) = commands.next() else { break };
             closing = deciding.take(message)?;
         }
         let outcome = deciding.staged.finish();
         self.closed = closing;
         self.note(&mut group, outcome);
         if group.is_empty() && !closing {
-            core.put_away(group, &mut self.let_go);
+            core.put_away(group, let_go);
             return Ok(None);
         }
         Ok(Some((group, closing)))
@@ -174,6 +101,7 @@ impl Stage {
         }
         if !group.entries.is_empty() {
             self.newest = group.at;
+            self.floor.count(group.frame.len() as u64);
         }
         self.totals = totals;
         (group.next, group.generation) = (self.next, self.generation);
@@ -203,12 +131,11 @@ impl Deciding<'_> {
     fn take(&mut self, message: Message) -> Result<bool, Error> {
         let (command, answer, share) = match message {
             Message::Command(command, answer, share) => (command, answer, share),
-            Message::Called => return Ok(false),
             Message::Close => return Ok(true),
         };
         self.group.share += usize::try_from(share).unwrap_or(usize::MAX);
         if Floor::concerns(&command)
-            && let Err(error) = self.room.get_or_insert_with(|| self.floor.look())
+            && let Err(error) = self.room.get_or_insert_with(|| self.floor.check())
         {
             let _ = answer.send(Err(Failure::Store(error.clone())));
             return Ok(false);
@@ -241,15 +168,6 @@ impl Deciding<'_> {
         }
         Ok(Ok(reply))
     }
-}
-
-/// Waits for messages and takes what there is. None come once nobody can send any.
-fn receive_into(queue: &mut mpsc::UnboundedReceiver<Message>, inbox: &mut VecDeque<Message>) {
-    let mut messages = Vec::with_capacity(COMMANDS_MAX);
-    if queue.blocking_recv_many(&mut messages, COMMANDS_MAX) == 0 {
-        messages.push(Message::Close);
-    }
-    inbox.extend(messages);
 }
 
 /// The time in the precision that records keep, so that what is in memory is what is on disk.

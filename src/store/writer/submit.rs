@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 
+use super::thread::Core;
 use crate::config;
 use crate::domain::command::{Command, Refusal, Reply};
 use crate::store::Error;
@@ -30,8 +31,6 @@ pub type Pending = oneshot::Receiver<Answer>;
 pub(super) enum Message {
     /// With its share of the queue's room, which is given back with the answer.
     Command(Command, oneshot::Sender<Answer>, u32),
-    /// There is something to answer; sent by the writer to itself.
-    Called,
     /// End after what was sent before.
     Close,
 }
@@ -39,28 +38,41 @@ pub(super) enum Message {
 /// Hands commands to the writer. Clones share its queue, which is bounded in commands and bytes.
 #[derive(Debug, Clone)]
 pub struct Submit {
-    /// What bounds it is the room.
-    queue: mpsc::UnboundedSender<Message>,
-    /// Room for commands that are not answered yet, in KiB.
-    room: Arc<Semaphore>,
+    door: Arc<Door>,
     room_max: u32,
     /// So much that no more commands than `log.queue_max` have room.
     share_min: u32,
 }
 
+/// The way to the writer, which ends once nobody has it any more.
+#[derive(Debug)]
+struct Door(Arc<Core>);
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.queue.push(Message::Close);
+    }
+}
+
 impl Submit {
-    pub(super) fn new(queue: mpsc::UnboundedSender<Message>, limits: &config::Log) -> Self {
-        let room_max = u32::try_from(limits.queue_bytes_max.0 / 1024).unwrap_or(u32::MAX).max(1);
+    pub(super) fn new(core: &Arc<Core>, limits: &config::Log) -> Self {
+        let room_max = u32::try_from(Self::room(limits)).unwrap_or(u32::MAX);
         let count_max = u32::try_from(limits.queue_max).unwrap_or(u32::MAX).max(1);
-        let room = usize::try_from(room_max).unwrap_or(Semaphore::MAX_PERMITS);
         let share_min = room_max.div_ceil(count_max);
-        Self { queue, room: Arc::new(Semaphore::new(room)), room_max, share_min }
+        Self { door: Arc::new(Door(core.clone())), room_max, share_min }
+    }
+
+    /// Room for commands, in KiB.
+    pub(super) fn room(limits: &config::Log) -> usize {
+        let kib = u32::try_from(limits.queue_bytes_max.0 / 1024).unwrap_or(u32::MAX).max(1);
+        usize::try_from(kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
     }
 
     /// Hands a command over without waiting for room in the queue.
     pub fn offer(&self, command: Command) -> Result<Pending, Error> {
         let share = self.share(&command);
-        let permit = self.room.try_acquire_many(share).map_err(|error| match error {
+        let permit = self.core().room.try_acquire_many(share).map_err(|error| match error {
             TryAcquireError::NoPermits => Error::Busy,
             TryAcquireError::Closed => Error::Closed,
         })?;
@@ -71,7 +83,7 @@ impl Submit {
     /// Hands a command over, waiting for room in the queue.
     pub async fn send(&self, command: Command) -> Result<Pending, Error> {
         let share = self.share(&command);
-        let permit = self.room.acquire_many(share).await;
+        let permit = self.core().room.acquire_many(share).await;
         permit.map_err(|_| Error::Closed)?.forget();
         self.queue(command, share)
     }
@@ -79,17 +91,30 @@ impl Submit {
     /// Asks the writer to end after what it was sent before.
     pub fn close(&self) {
         // An error means that it has ended already.
-        let _ = self.queue.send(Message::Close);
+        let _ = self.core().queue.push(Message::Close);
     }
 
     fn queue(&self, command: Command, share: u32) -> Result<Pending, Error> {
         let (answer, pending) = oneshot::channel();
-        let sent = self.queue.send(Message::Command(command, answer, share));
-        sent.map(|()| pending).map_err(|_| Error::Closed)
+        let core = self.core();
+        let is_event = matches!(command, Command::Publish(_));
+        let message = Message::Command(command, answer, share);
+        let is_lone = is_event && self.is_alone(share) && core.lone.is_open();
+        match if is_lone { core.short_way() } else { None } {
+            Some(way) => core.commit_here(way, message),
+            None => core.queue.push(message)?,
+        }
+        Ok(pending)
     }
 
-    pub(super) fn room(&self) -> Arc<Semaphore> {
-        self.room.clone()
+    fn core(&self) -> &Core {
+        &self.door.0
+    }
+
+    /// Whether no other command waits for its answer.
+    fn is_alone(&self, share: u32) -> bool {
+        let free = u32::try_from(self.core().room.available_permits()).unwrap_or(u32::MAX);
+        free.saturating_add(share) >= self.room_max
     }
 
     /// The command's share of the room, in KiB. One that is larger than the whole gets the whole.

@@ -16,7 +16,7 @@ use crate::store::{Reader, Store, open_on};
 
 /// A disk whose writes can be held up, and then fail.
 #[derive(Debug, Default)]
-struct Gate {
+pub(in crate::store::writer) struct Gate {
     state: Mutex<State>,
     moved: Condvar,
 }
@@ -29,22 +29,22 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Gated(Arc<Gate>);
+pub(in crate::store::writer) struct Gated(pub(in crate::store::writer) Arc<Gate>);
 
 #[derive(Debug)]
 struct GatedFile(Box<dyn HostFile>, Arc<Gate>);
 
 impl Gate {
-    fn shut(&self) {
+    pub(in crate::store::writer) fn shut(&self) {
         self.state.lock().expect("no panic").shut = true;
     }
 
-    fn until_somebody_waits(&self) {
+    pub(in crate::store::writer) fn until_somebody_waits(&self) {
         let state = self.state.lock().expect("no panic");
         drop(self.moved.wait_while(state, |state| !state.waits).expect("no panic"));
     }
 
-    fn release(&self, fails: bool) {
+    pub(in crate::store::writer) fn release(&self, fails: bool) {
         *self.state.lock().expect("no panic") = State { shut: false, waits: false, fails };
         self.moved.notify_all();
     }
@@ -123,15 +123,15 @@ impl HostFile for GatedFile {
     }
 }
 
-fn publish(id: &str) -> Command {
+pub(in crate::store::writer) fn publish(id: &str) -> Command {
     Command::Publish(Arc::new(event(id)))
 }
 
-fn stored(offset: u64, duplicate: bool) -> Result<Reply, String> {
+pub(in crate::store::writer) fn stored(offset: u64, duplicate: bool) -> Result<Reply, String> {
     Ok(Reply::Published { offset, duplicate })
 }
 
-fn answer(pending: Pending) -> Result<Reply, String> {
+pub(in crate::store::writer) fn answer(pending: Pending) -> Result<Reply, String> {
     match pending.blocking_recv().expect("answered") {
         Ok(reply) => Ok(reply),
         Err(Failure::Store(Error::Full(_))) => Err("full".to_owned()),

@@ -1,17 +1,19 @@
 //! The writer itself: two threads that take turns. While one waits for the disk the other decides
 //! what comes next, so that neither the disk nor the processor waits for the other. Commands are
 //! decided one after the other and groups are committed one after the other, in the same order.
+//! (Where nobody else is about, the sender itself does both: see `direct`.)
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError, TryLockResult};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use super::commit::{Commit, Committed};
+use super::direct::Lone;
 use super::group::{Group, LetGo};
-use super::stage::{Gathered, Stage};
+use super::intake::{Gathered, Intake};
+use super::queue::Queue;
+use super::stage::Stage;
 use super::submit::{Message, Submit};
 use crate::config;
 use crate::domain::command::Rules;
@@ -47,15 +49,18 @@ pub(crate) struct Deps {
 /// The writer. `run` is its two threads.
 #[derive(Debug)]
 pub struct Writer {
-    core: Box<Core>,
+    pub(super) core: Arc<Core>,
 }
 
-/// What both threads share. `stage` is taken before `commit`, never the other way round.
+/// What both threads share. `intake` is taken before `stage` and that before `commit`, never the
+/// other way round.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) host: Arc<dyn Host>,
     pub(super) shared: Arc<Shared>,
-    /// Held by who decides; also while it waits for commands.
+    /// Held by who takes commands from the queue; also while it waits for them.
+    intake: Mutex<Intake>,
+    /// Held by who decides, until what was decided has the disk or stands in the slot.
     stage: Mutex<Stage>,
     /// Held by who writes. This one lock is about the disk: it is the turn to use it.
     commit: Mutex<Commit>,
@@ -69,27 +74,18 @@ pub(super) struct Core {
     one_more: Condvar,
     /// Empty groups whose buffers are used again. Guards memory only.
     empty: Mutex<Vec<Group>>,
-    /// Who decides sleeps and wants to be called if there is something to answer.
-    asleep: AtomicBool,
-    /// Calls who decides.
-    call: mpsc::WeakUnboundedSender<Message>,
+    pub(super) queue: Queue,
+    pub(super) lone: Lone,
     /// The queue's room, which is given back with the answers.
     pub(super) room: Arc<Semaphore>,
 }
 
 impl Writer {
-    #[expect(clippy::disallowed_methods, reason = "its bound is the room that a command needs")]
     pub(crate) fn new(deps: Deps, limits: &config::Log) -> (Self, Submit) {
         let Deps { host, log, shared, window, rules, metrics, marker, floor } = deps;
-        let (sender, queue) = mpsc::unbounded_channel();
-        let call = sender.downgrade();
-        let submit = Submit::new(sender, limits);
         let totals = shared.totals.lock().expect("no panic while totals are held").clone();
         let (next, newest) = (log.next(), log.newest());
         let stage = Stage {
-            queue,
-            inbox: VecDeque::new(),
-            let_go: LetGo::default(),
             window,
             totals: totals.clone(),
             next,
@@ -104,6 +100,7 @@ impl Writer {
         let core = Core {
             host,
             shared,
+            intake: Mutex::new(Intake::default()),
             stage: Mutex::new(stage),
             commit: Mutex::new(commit),
             committed: Mutex::new(Committed { generation: 0, next, newest, totals, failure: None }),
@@ -111,11 +108,13 @@ impl Writer {
             finished: Mutex::default(),
             one_more: Condvar::new(),
             empty: Mutex::default(),
-            asleep: AtomicBool::new(false),
-            call,
-            room: submit.room(),
+            queue: Queue::default(),
+            lone: Lone::default(),
+            room: Arc::new(Semaphore::new(Submit::room(limits))),
         };
-        (Self { core: Box::new(core) }, submit)
+        let core = Arc::new(core);
+        let submit = Submit::new(&core, limits);
+        (Self { core }, submit)
     }
 
     /// Serves commands until it is told to close or cannot go on.
@@ -133,12 +132,12 @@ impl Writer {
 
     /// Serves what waits now, without waiting for more. True: it was told to close, and has.
     pub fn turn(&mut self) -> Result<bool, Error> {
-        let mut stage = self.core.stage();
-        if stage.closed {
+        let mut intake = self.core.intake();
+        if intake.closed {
             return Ok(true);
         }
-        let gathered = stage.gather_now(&self.core)?;
-        drop(stage);
+        let gathered = intake.gather_now(&self.core)?;
+        drop(intake);
         gathered.map_or(Ok(false), |gathered| self.core.finish(gathered))
     }
 }
@@ -147,22 +146,23 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.core.room.close();
+        self.core.queue.close();
     }
 }
 
 impl Core {
     /// One thread's work: decide, commit, answer, again.
-    fn work(&self) -> Result<(), Error> {
+    pub(super) fn work(&self) -> Result<(), Error> {
         loop {
-            let mut stage = self.stage();
-            if stage.closed {
+            let mut intake = self.intake();
+            if intake.closed {
                 return Ok(());
             }
-            let gathered = stage.gather(self);
+            let gathered = intake.gather(self);
             if gathered.is_err() {
-                stage.closed = true;
+                intake.closed = true;
             }
-            drop(stage);
+            drop(intake);
             if self.finish(gathered?).inspect_err(|_| self.give_up())? {
                 return Ok(());
             }
@@ -206,13 +206,13 @@ impl Core {
     /// Leaves a group for the other thread to answer.
     fn hand_over(&self, group: Group, outcome: Result<(), Error>) {
         self.finished().push((group, outcome));
+        self.call();
+    }
+
+    /// Has who decides look for something to answer, or to commit, if it rests or sleeps.
+    pub(super) fn call(&self) {
         self.one_more.notify_one();
-        if self.asleep.swap(false, Ordering::SeqCst)
-            && let Some(call) = self.call.upgrade()
-        {
-            // An error means that nobody waits any more.
-            let _ = call.send(Message::Called);
-        }
+        self.queue.call();
     }
 
     /// Lets commands gather for a moment while the disk is busy with the group before them: being
@@ -222,17 +222,6 @@ impl Core {
         let is_empty = |finished: &mut Vec<_>| finished.is_empty();
         let rested = self.one_more.wait_timeout_while(self.finished(), REST, is_empty);
         drop(rested.expect("no panic while it is held"));
-    }
-
-    /// Sleeps, in `wait`, unless there is something to answer.
-    pub(super) fn sleep(&self, wait: impl FnOnce()) {
-        self.asleep.store(true, Ordering::SeqCst);
-        // What is left for this thread from here on comes with a call.
-        let is_free = self.finished().is_empty();
-        if is_free {
-            wait();
-        }
-        self.asleep.store(false, Ordering::SeqCst);
     }
 
     /// Answers groups that the other thread committed.
@@ -288,11 +277,9 @@ impl Core {
     }
 
     /// Nothing can be written any more: whoever waits for commands ends.
-    fn give_up(&self) {
-        if let Some(call) = self.call.upgrade() {
-            // An error means that nobody waits any more.
-            let _ = call.send(Message::Close);
-        }
+    pub(super) fn give_up(&self) {
+        // An error means that nobody waits any more.
+        let _ = self.queue.push(Message::Close);
     }
 
     pub(super) fn commit(&self) -> MutexGuard<'_, Commit> {
@@ -307,7 +294,7 @@ impl Core {
         change(&mut self.committed.lock().expect("no panic while it is held"));
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Group>> {
+    pub(super) fn slot(&self) -> MutexGuard<'_, Option<Group>> {
         self.slot.lock().expect("no panic while it is held")
     }
 
@@ -315,19 +302,31 @@ impl Core {
         self.finished.lock().expect("no panic while it is held")
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
+    fn intake(&self) -> MutexGuard<'_, Intake> {
+        self.intake.lock().expect("no panic while commands are taken")
+    }
+
+    pub(super) fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().expect("no panic while commands are decided")
     }
 
+    pub(super) fn try_stage(&self) -> Option<MutexGuard<'_, Stage>> {
+        unless_held(self.stage.try_lock())
+    }
+
     pub(super) fn try_commit(&self) -> Option<MutexGuard<'_, Commit>> {
-        match self.commit.try_lock() {
-            Ok(commit) => Some(commit),
-            Err(TryLockError::WouldBlock) => None,
-            Err(TryLockError::Poisoned(_)) => panic!("a panic while the disk was held"),
-        }
+        unless_held(self.commit.try_lock())
+    }
+}
+
+fn unless_held<T>(lock: TryLockResult<MutexGuard<'_, T>>) -> Option<MutexGuard<'_, T>> {
+    match lock {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::WouldBlock) => None,
+        Err(TryLockError::Poisoned(_)) => panic!("a panic while it was held"),
     }
 }
 
 #[cfg(test)]
 #[path = "tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -7,10 +7,9 @@
     reason = "a benchmark connects, measures and prints as the hub itself must not"
 )]
 
-/// As in the binary.
+// As in the binary.
 #[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use mimalloc as _;
 
 mod counters;
 mod cpu;

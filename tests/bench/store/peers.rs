@@ -19,7 +19,7 @@ use crate::redis::{self, Resp};
 use crate::report::{Row, median};
 
 const CLIENTS: [u32; 3] = [1, 16, 256];
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_millis(1_200);
 
 /// How long a server may take to listen.

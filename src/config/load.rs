@@ -103,6 +103,8 @@ fn check(config: &Config) -> Result<(), Error> {
         ("log.segment_size", config.log.segment_size.bytes()),
         ("events.batch_max", config.events.batch_max),
         ("delivery.in_flight_max", config.delivery.in_flight_max),
+        ("delivery.target_in_flight_max", config.delivery.target_in_flight_max),
+        ("delivery.park_schedule", config.delivery.park_schedule.len()),
         ("delivery.lane_queue_max", config.delivery.lane_queue_max),
         ("delivery.lane_queue_bytes_max", config.delivery.lane_queue_bytes_max.bytes()),
         ("delivery.retries_max", config.delivery.retries_max),

@@ -102,10 +102,13 @@ section!(/// `[lease]`
 section!(/// `[delivery]`
 Delivery {
     in_flight_max: usize,
+    target_in_flight_max: usize,
     lane_queue_max: usize,
         lane_queue_bytes_max: Size,
     retries_max: usize,
     checkpoint_interval: Span,
+    park_after: u32,
+    park_schedule: Vec<Span>,
 });
 section!(/// `[net]`
     Net { allow: Vec<IpNet>, connect_timeout: Span, answer_max: Size, extra_ca_file: PathBuf });

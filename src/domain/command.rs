@@ -45,6 +45,18 @@ pub enum Command {
         /// The target that is gone.
         sink: Sink,
     },
+    /// Note that subscriptions wait since their target does not work.
+    Park {
+        /// Their numbers.
+        numbers: Vec<u32>,
+        /// What the target said last.
+        error: String,
+    },
+    /// Note that the target of parked subscriptions works again.
+    Unpark {
+        /// Their numbers.
+        numbers: Vec<u32>,
+    },
     /// Note what subscriptions passed over since the log no longer has it.
     Gap(Vec<Overtaken>),
 }

@@ -14,6 +14,7 @@ use super::command::{
 use super::event::{Data, Event, Form, Origin};
 use super::gap::Missing;
 use super::lease::{Asked, Lease};
+use super::park;
 use super::record::Record;
 use super::subscription::{End, State, Subscription, Wish};
 use super::topic::Topic;
@@ -47,10 +48,12 @@ pub fn decide(
             Some(_) | None => Ok(quiet(smallvec![])),
         },
         Command::Gap(overtaken) => pass_over(view, overtaken, now),
+        Command::Park { numbers, error } => park::park(view, &numbers, &error, now),
+        Command::Unpark { numbers } => park::unpark(view, &numbers, now),
     }
 }
 
-fn quiet(records: Records) -> Decision {
+pub(super) fn quiet(records: Records) -> Decision {
     Decision { records, reply: Reply::Done }
 }
 
@@ -113,7 +116,7 @@ fn decide_put(
         version: held.as_ref().map_or(1, |held| held.version + 1),
         owner: live.map_or(put.actor.owner, |live| live.owner.clone()),
         lease,
-        state: live.map_or(State::Active, |live| live.state),
+        state: live.map_or(State::Active, |live| park::state_after(live, &put.wish)),
         created_at: live.map_or(now, |live| live.created_at),
         updated_at: now,
         id: put.id,
@@ -189,12 +192,12 @@ fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Ref
                 let Subscription { number, id, .. } = subscription;
                 records.push(Record::SubscriptionRemoved { number, id });
             }
-            State::Active | State::Paused
+            State::Active | State::Paused | State::Parked(_)
                 if subscription.lease.is_some_and(|lease| lease.is_over(now)) =>
             {
                 records.extend(end(subscription, End::Expired, now));
             }
-            State::Ended(..) | State::Active | State::Paused => {}
+            State::Ended(..) | State::Active | State::Paused | State::Parked(_) => {}
         }
     }
     Ok(quiet(records))
@@ -312,7 +315,7 @@ fn gap_notice(subscription: &Subscription, missing: Missing, now: Timestamp) -> 
     hub_event(id, "tidings.subscription.gap", &subscription.id, &data, now)
 }
 
-fn hub_event(
+pub(super) fn hub_event(
     id: SmolStr,
     kind: &str,
     subject: &str,

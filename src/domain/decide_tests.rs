@@ -348,3 +348,26 @@ fn a_gap_is_noted_and_told_once() {
     assert_eq!(meet(5, 3, 9), (vec![], 0), "there is no such subscription");
     assert_eq!(state.gaps[&0].total, 9);
 }
+
+#[test]
+fn what_is_active_is_parked_and_what_is_parked_goes_on() {
+    let mut state = Held::default();
+    for id in ["one", "paused", "ended"] {
+        state.put(id, admin(), Expect::Nothing, 0).expect("created");
+    }
+    state.change("paused", admin(), Change::Pause, 1).expect("paused");
+    let gone = Command::EndGone { number: 2, sink: wish().sink };
+    state.run(gone, at(1)).expect("ended");
+    let numbers = vec![0, 1, 2, 9];
+    let park = Command::Park { numbers: numbers.clone(), error: "reset".to_owned() };
+    let parked = state.run(park, at(2)).expect("decided");
+    assert_eq!(notices(&parked), ["tidings.subscription.parked"]);
+    assert_eq!(state.subscriptions[&0].state, State::Parked(at(2)));
+    assert_eq!(state.subscriptions[&1].state, State::Paused);
+    state.put("one", admin(), Expect::Anything, 3).expect("replaced");
+    assert!(state.subscriptions[&0].state.is_parked(), "the target is the same");
+    let unpark = Command::Unpark { numbers };
+    let resumed = state.run(unpark, at(4)).expect("decided");
+    assert_eq!(notices(&resumed), ["tidings.subscription.resumed"]);
+    assert_eq!(state.subscriptions[&0].state, State::Active);
+}

@@ -39,6 +39,17 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Whether the target as a whole seems not to work: no answer, or a 5xx.
+    pub fn blames_target(&self) -> bool {
+        match self {
+            Self::Answered { status, .. } => (500..600).contains(status),
+            Self::Failed(_) => true,
+            Self::Refused(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -184,6 +195,17 @@ pub fn delivery_id(subscription: u32, offset: Offset) -> String {
 
 fn is_done(status: u16, policy: &Policy) -> bool {
     (200..300).contains(&status) || policy.ignore.iter().any(|class| class.has_status(status))
+}
+
+impl Policy {
+    /// Whether an outcome is as good as a delivery.
+    pub fn counts_as_done(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Answered { status, .. } => is_done(*status, self),
+            Outcome::Failed(_) => self.ignore.contains(&Class::Network),
+            Outcome::Refused(_) => false,
+        }
+    }
 }
 
 #[cfg(test)]

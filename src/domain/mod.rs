@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod attribute;
+pub mod breaker;
 pub mod cloudevents;
 pub mod command;
 pub mod decide;
@@ -15,6 +16,7 @@ pub mod filter;
 pub mod gap;
 pub mod grant;
 pub mod lease;
+mod park;
 pub mod policy;
 pub mod quantity;
 pub mod record;

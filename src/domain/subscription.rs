@@ -180,6 +180,9 @@ pub enum State {
     Active,
     /// Somebody paused it; the cursor waits.
     Paused,
+    /// Its target has not worked since this time; the cursor waits, and now and then a delivery
+    /// tries whether it does again.
+    Parked(Timestamp),
     /// It is over since this time and is forgotten after a while.
     Ended(End, Timestamp),
 }
@@ -215,8 +218,14 @@ impl State {
         match self {
             Self::Active => "active",
             Self::Paused => "paused",
+            Self::Parked(_) => "parked",
             Self::Ended(..) => "ended",
         }
+    }
+
+    /// Whether it waits for its target to work again.
+    pub fn is_parked(self) -> bool {
+        matches!(self, Self::Parked(_))
     }
 
     /// Whether it is over.
@@ -226,9 +235,11 @@ impl State {
 }
 
 impl Subscription {
-    /// Whether a delivery may start: active, and the lease not over.
+    /// Whether a delivery may start: active, or parked (then the breaker has the last word), and
+    /// the lease not over.
     pub fn may_deliver(&self, now: Timestamp) -> bool {
-        self.state == State::Active && !self.lease.is_some_and(|lease| lease.is_over(now))
+        matches!(self.state, State::Active | State::Parked(_))
+            && !self.lease.is_some_and(|lease| lease.is_over(now))
     }
 }
 

@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Request};
 use http_body_util::Full;
 
+use super::targets::Server;
 use crate::clock::{self, Stopwatch};
 use crate::domain::cloudevents::{self, STRUCTURED};
 use crate::domain::delivery::{Attempt, Outcome, delivery_id, is_too_old};
@@ -27,6 +28,9 @@ pub(super) struct Task {
     pub(super) entry: Option<Entry>,
     /// The attempt's number, counted from 1.
     pub(super) number: usize,
+    pub(super) server: Server,
+    /// What comes of it decides for all that deliver there.
+    pub(super) probe: bool,
 }
 
 /// What came of it.
@@ -35,6 +39,8 @@ pub(super) struct Report {
     /// The subscription as it was when the attempt started.
     pub(super) sent: Arc<Subscription>,
     pub(super) offset: Offset,
+    pub(super) server: Server,
+    pub(super) probe: bool,
     /// The event, unless it cannot be read.
     pub(super) entry: Option<Entry>,
     pub(super) result: Result<Attempt, Unsent>,
@@ -55,7 +61,8 @@ pub(super) enum Unsent {
 pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
     let (at, watch) = (clock::now(), Stopwatch::start());
     let (sent, offset) = (task.subscription.clone(), task.offset);
-    let report = |entry, result| Report { sent, offset, entry, result };
+    let (server, probe) = (task.server.clone(), task.probe);
+    let report = |entry, result| Report { sent, offset, server, probe, entry, result };
     let entry = match &task.entry {
         Some(entry) => entry.clone(),
         None => match read(&reader, offset).await {

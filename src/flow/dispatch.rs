@@ -18,6 +18,7 @@ use super::settle::{Settler, Written};
 use crate::clock;
 use crate::config;
 use crate::domain::Offset;
+use crate::domain::breaker::Rules;
 use crate::domain::command::Overtaken;
 use crate::domain::delivery::Retry;
 use crate::domain::lease::after;
@@ -77,12 +78,17 @@ impl Dispatch {
             in_flight_max: config.in_flight_max.div_ceil(LANE_SHARE),
         };
         let lanes = Lanes::default();
-        let mut roster = Roster::new(resume.matched, limits, gate, lanes.clone());
+        let rules = Rules {
+            after: config.park_after,
+            schedule: config.park_schedule.iter().map(|wait| wait.0).collect(),
+            in_flight_max: config.target_in_flight_max,
+        };
+        let mut roster = Roster::new(resume.matched, limits, rules, gate, lanes.clone());
         roster.lanes.reserve(resume.subscriptions.len());
         for subscription in resume.subscriptions {
             let cursor = resume.cursors.get(&subscription.number).copied();
             let gap = resume.gaps.get(&subscription.number).copied();
-            roster.restore(subscription, cursor, gap);
+            roster.restore(subscription, cursor, gap, clock::now());
         }
         for retry in resume.retries {
             restore_retry(&mut roster, &reader, retry).await?;
@@ -136,6 +142,9 @@ impl Dispatch {
         while self.attempts.len() < self.in_flight_max && !self.settler.is_full() {
             let Some(task) = self.roster.next_task(now) else { break };
             self.attempts.spawn(attempt::run(task, self.client.clone(), self.reader.clone()));
+        }
+        for parking in self.roster.take_parking() {
+            self.settler.parking(parking);
         }
         while self.reads.len() < READS_MAX {
             let Some((number, from)) = self.roster.next_read(now) else { break };

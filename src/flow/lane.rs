@@ -10,6 +10,8 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use super::lanes::Stats;
+use super::targets::Server;
+use crate::domain::breaker::Start;
 use crate::domain::delivery::{Attempt, Retry};
 use crate::domain::event::Event;
 use crate::domain::lease::after;
@@ -37,6 +39,10 @@ pub(super) struct Limits {
 pub(super) struct Lane {
     pub(super) subscription: Arc<Subscription>,
     pub(super) stats: Arc<Stats>,
+    /// Where it delivers to.
+    pub(super) server: Server,
+    /// Its target does not work, and the writer was told or is about to be.
+    pub(super) told_parked: bool,
     /// Everything before it was looked at: queued, started or no match. A live lane looks at
     /// everything that the matcher does, from here on.
     pub(super) position: Offset,
@@ -97,6 +103,10 @@ pub(super) enum Next {
     },
     /// Nothing before this time: the rate is used up.
     At(Timestamp),
+    /// Nothing before this time: the target does not work.
+    Shut(Timestamp),
+    /// Nothing until something that is under way to the target comes back.
+    Blocked,
     /// Nothing until something happens.
     Nothing,
 }
@@ -112,9 +122,16 @@ pub(super) struct Finished {
 }
 
 impl Lane {
-    pub(super) fn new(subscription: Arc<Subscription>, position: Offset, mode: Mode) -> Self {
+    pub(super) fn new(
+        subscription: Arc<Subscription>,
+        server: Server,
+        position: Offset,
+        mode: Mode,
+    ) -> Self {
         Self {
             subscription,
+            server,
+            told_parked: false,
             stats: Arc::new(Stats::default()),
             position,
             mode,
@@ -182,8 +199,8 @@ impl Lane {
             && self.subscription.may_deliver(now)
     }
 
-    /// What to start next. What is returned counts as started.
-    pub(super) fn next(&mut self, now: Timestamp, limits: Limits) -> Next {
+    /// What to start next, as far as the target lets it. What is returned counts as started.
+    pub(super) fn next(&mut self, now: Timestamp, limits: Limits, target: Start) -> Next {
         let subscription = self.subscription.clone();
         let policy = &subscription.wish.policy;
         let window = usize::try_from(policy.max_in_flight).unwrap_or(usize::MAX);
@@ -192,11 +209,21 @@ impl Lane {
         if self.ending || self.in_flight.len() >= window || !subscription.may_deliver(now) {
             return Next::Nothing;
         }
+        match target {
+            // Which one probes is of no matter; that there is one to probe is.
+            Start::Probe | Start::At(_) => self.fall_all_due(),
+            Start::Yes | Start::Later => {}
+        }
         self.due.retain(|offset| self.waiting.contains_key(offset));
         let again = self.first_due(policy.ordering);
         let first = if again.is_none() { self.first_free(policy.ordering, limits) } else { None };
         if again.is_none() && first.is_none() {
             return Next::Nothing;
+        }
+        match target {
+            Start::Yes | Start::Probe => {}
+            Start::Later => return Next::Blocked,
+            Start::At(time) => return Next::Shut(time),
         }
         if self.held_until > now {
             return Next::At(self.held_until);
@@ -239,6 +266,13 @@ impl Lane {
     pub(super) fn wait(&mut self, retry: &Retry, key: Option<SmolStr>) {
         let waiting = Waiting { attempts: retry.attempts.clone(), key };
         self.waiting.insert(retry.offset, waiting);
+    }
+
+    /// Has everything tried again that waits: what it failed by was the target.
+    pub(super) fn fall_all_due(&mut self) {
+        if self.due.len() < self.waiting.len() {
+            self.due = self.waiting.keys().copied().collect();
+        }
     }
 
     /// A delivery's time to be tried again has come. False: it does not wait any more.

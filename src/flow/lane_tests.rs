@@ -13,7 +13,7 @@ const LIMITS: Limits =
 fn lane(policy: Policy) -> Lane {
     let mut held = subscription(1, 1_000);
     held.wish.policy = policy;
-    Lane::new(Arc::new(held), 0, Mode::Live)
+    Lane::new(Arc::new(held), "http://worker.lan".into(), 0, Mode::Live)
 }
 
 fn ordered(ordering: Ordering) -> Lane {
@@ -32,10 +32,10 @@ fn entry(offset: Offset, subject: &str) -> Entry {
 fn starts(lane: &mut Lane, now: i64) -> Vec<i64> {
     let mut started = Vec::new();
     loop {
-        match lane.next(at(now), LIMITS) {
+        match lane.next(at(now), LIMITS, Start::Yes) {
             Next::First(entry) => started.push(i64::try_from(entry.offset).expect("small")),
             Next::Again { offset, .. } => started.push(-i64::try_from(offset).expect("small")),
-            Next::At(_) | Next::Nothing => return started,
+            Next::At(_) | Next::Shut(_) | Next::Blocked | Next::Nothing => return started,
         }
     }
 }
@@ -177,7 +177,7 @@ fn rate_and_the_targets_own_wish_space_attempts() {
     let mut lane = lane(Policy { rate_per_second: Some(2), ..Policy::default() });
     (0..4).for_each(|offset| assert!(lane.take(&entry(offset, "x"), LIMITS)));
     assert_eq!(starts(&mut lane, 10), [0]);
-    assert!(matches!(lane.next(at(10), LIMITS), Next::At(_)));
+    assert!(matches!(lane.next(at(10), LIMITS, Start::Yes), Next::At(_)));
     assert_eq!(starts(&mut lane, 11), [1]);
     assert_eq!(starts(&mut lane, 3), Vec::<i64>::new());
     assert_eq!(starts(&mut lane, 4), [2], "the clock was set back: one pace more at most");

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use crate::domain::Offset;
 use crate::domain::gap::Gap;
+use crate::domain::{Offset, Timestamp};
 
 /// The lanes' view. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +37,8 @@ pub struct LaneStatus {
     pub lagging: bool,
     /// What the last failed attempt said.
     pub last_error: Option<String>,
+    /// When its target is tried next, if that does not work.
+    pub parked_until: Option<Timestamp>,
     /// What it was not given since the log no longer had it.
     pub gap: Option<Gap>,
 }
@@ -55,6 +57,8 @@ pub(super) struct Stats {
     last_error: Mutex<Option<String>>,
     /// Guards memory only.
     gap: Mutex<Option<Gap>>,
+    /// Guards memory only.
+    parked_until: Mutex<Option<Timestamp>>,
 }
 
 impl Lanes {
@@ -73,7 +77,8 @@ impl Lanes {
             delivered: stats.delivered.load(Ordering::Relaxed),
             failed: stats.failed.load(Ordering::Relaxed),
             lagging,
-            last_error: stats.last_error.lock().expect("no panic while it is held").clone(),
+            last_error: stats.last_error(),
+            parked_until: *stats.parked_until.lock().expect("no panic while it is held"),
             gap: stats.gap(),
         })
     }
@@ -113,6 +118,14 @@ impl Stats {
 
     pub(super) fn set_gap(&self, gap: Option<Gap>) {
         *self.gap.lock().expect("no panic while it is held") = gap;
+    }
+
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().expect("no panic while it is held").clone()
+    }
+
+    pub(super) fn set_parked_until(&self, until: Option<Timestamp>) {
+        *self.parked_until.lock().expect("no panic while it is held") = until;
     }
 
     pub(super) fn count_delivered(&self) {

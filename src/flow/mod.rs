@@ -15,6 +15,7 @@ mod progress;
 mod roster;
 mod settle;
 mod sweep;
+mod targets;
 mod verdict;
 
 pub use dispatch::Dispatch;

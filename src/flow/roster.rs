@@ -11,10 +11,12 @@ use super::gate::Gate;
 use super::lane::{Lane, Limits, Mode, Next};
 use super::lanes::Lanes;
 use super::matcher::Index;
+use super::targets::{Parking, Targets};
+use crate::domain::breaker::Rules;
 use crate::domain::command::Overtaken;
 use crate::domain::gap::{Gap, Missing, missing};
 use crate::domain::record::{Entry, Record};
-use crate::domain::subscription::{Start, Subscription};
+use crate::domain::subscription::{Start, State, Subscription};
 use crate::domain::{Offset, Timestamp};
 use crate::store::Stretch;
 
@@ -39,6 +41,9 @@ pub(super) struct Roster {
     pub(super) told: Offset,
     /// Lanes that came to records which the log no longer has.
     overtaken: Vec<Overtaken>,
+    /// What is to be written down of parking.
+    pub(super) parking: Vec<Parking>,
+    pub(super) targets: Targets,
     index: Index,
     wakes: BTreeSet<(Timestamp, Wake)>,
     ready: VecDeque<u32>,
@@ -55,13 +60,21 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn new(matched: Offset, limits: Limits, gate: Gate, view: Lanes) -> Self {
+    pub(super) fn new(
+        matched: Offset,
+        limits: Limits,
+        rules: Rules,
+        gate: Gate,
+        view: Lanes,
+    ) -> Self {
         Self {
             lanes: HashMap::new(),
             matched,
             oldest: 0,
             told: matched,
             overtaken: Vec::new(),
+            parking: Vec::new(),
+            targets: Targets::new(rules),
             index: Index::default(),
             wakes: BTreeSet::new(),
             ready: VecDeque::new(),
@@ -82,6 +95,7 @@ impl Roster {
         subscription: Subscription,
         cursor: Option<Offset>,
         gap: Option<Gap>,
+        now: Timestamp,
     ) {
         if subscription.state.is_ended() {
             return;
@@ -93,7 +107,8 @@ impl Roster {
         let number = subscription.number;
         self.index.insert(number, &subscription.wish.filter);
         let position = cursor.unwrap_or(self.matched);
-        let mut lane = Lane::new(Arc::new(subscription), position, mode);
+        let server = self.targets.join(&subscription, now);
+        let mut lane = Lane::new(Arc::new(subscription), server, position, mode);
         lane.noted = cursor;
         lane.stats.set_gap(gap);
         self.view.insert(number, lane.stats.clone());
@@ -106,7 +121,9 @@ impl Roster {
         self.pass_over(entry.offset);
         match &entry.record {
             Record::Event(_) => self.match_event(entry),
-            Record::Subscription(held) if entry.offset >= as_of => self.update(held, entry.offset),
+            Record::Subscription(held) if entry.offset >= as_of => {
+                self.update(held, entry.offset, entry.at);
+            }
             Record::SubscriptionRemoved { number, .. } if entry.offset >= as_of => {
                 self.remove(*number);
             }
@@ -194,22 +211,29 @@ impl Roster {
             if !self.gate.knows(subscription.owner.as_deref()) {
                 continue;
             }
-            let task = match lane.next(now, self.limits) {
-                Next::First(entry) => {
-                    let offset = entry.offset;
-                    Task { subscription, offset, entry: Some(entry), number: 1 }
-                }
-                Next::Again { offset, number } => {
-                    Task { subscription, offset, entry: None, number }
-                }
-                Next::At(time) => {
-                    self.wakes.insert((time, Wake::Lane(number)));
-                    continue;
-                }
-                Next::Nothing => continue,
-            };
+            let server = lane.server.clone();
+            let (offset, entry, attempt) =
+                match lane.next(now, self.limits, self.targets.may_start(&server, now)) {
+                    Next::First(entry) => (entry.offset, Some(entry), 1),
+                    Next::Again { offset, number } => (offset, None, number),
+                    Next::Shut(time) => {
+                        self.wakes.insert((time, Wake::Lane(number)));
+                        self.note_shut(number, time);
+                        continue;
+                    }
+                    Next::Blocked => {
+                        self.targets.block(&server, number);
+                        continue;
+                    }
+                    Next::At(time) => {
+                        self.wakes.insert((time, Wake::Lane(number)));
+                        continue;
+                    }
+                    Next::Nothing => continue,
+                };
+            let probe = self.targets.start(&server);
             self.touch(number);
-            return Some(task);
+            return Some(Task { subscription, offset, entry, number: attempt, server, probe });
         }
         None
     }
@@ -303,7 +327,7 @@ impl Roster {
         self.found = found;
     }
 
-    fn update(&mut self, held: &Subscription, offset: Offset) {
+    fn update(&mut self, held: &Subscription, offset: Offset, at: Timestamp) {
         if held.state.is_ended() {
             self.remove(held.number);
             return;
@@ -314,11 +338,19 @@ impl Roster {
                 let before = std::mem::replace(&mut lane.subscription, Arc::new(held.clone()));
                 if before.wish.sink != held.wish.sink {
                     lane.retarget();
+                    self.targets.leave(&lane.server, number);
+                    lane.server = self.targets.join(held, at);
                 }
+                lane.told_parked &= held.state == before.state;
+                let goes_on = (before.state.is_parked(), held.state) == (true, State::Active);
+                let server = lane.server.clone();
                 if before.wish.filter != held.wish.filter {
                     self.index.remove(number, &before.wish.filter);
                     self.index.insert(number, &held.wish.filter);
                     lane.look_again(offset);
+                }
+                if goes_on {
+                    self.hurry(&server, at);
                 }
             }
             None => {
@@ -329,7 +361,8 @@ impl Roster {
                     Start::Offset(from) if from > offset => (from, Mode::Live),
                     Start::Offset(from) => (from, Mode::Behind { reading: false }),
                 };
-                let mut lane = Lane::new(Arc::new(held.clone()), position, mode);
+                let server = self.targets.join(held, at);
+                let mut lane = Lane::new(Arc::new(held.clone()), server, position, mode);
                 // As the fold has it, which does not know what is the oldest.
                 lane.noted = Some(if held.wish.start == Start::Earliest { 0 } else { position });
                 self.view.insert(number, lane.stats.clone());
@@ -342,6 +375,7 @@ impl Roster {
     fn remove(&mut self, number: u32) {
         if let Some(lane) = self.lanes.remove(&number) {
             self.index.remove(number, &lane.subscription.wish.filter);
+            self.targets.leave(&lane.server, number);
             self.view.remove(number);
             self.dirty.remove(&number);
         }

@@ -1,5 +1,7 @@
 //! What lanes do where the log has holes: nothing is passed over in silence, nothing told twice.
 
+use std::time::Duration;
+
 use super::*;
 use crate::config::{self, Sources};
 use crate::domain::cloudevents;
@@ -19,7 +21,9 @@ fn roster(matched: Offset) -> Roster {
     let config = config::load(&sources).expect("reference").config;
     let (store, _lock) = store::open(&config, Arc::new(Metrics::default())).expect("opens");
     let reader: Reader = store.reader;
-    Roster::new(matched, LIMITS, Gate::new(reader, true, None), Lanes::default())
+    let schedule = vec![Duration::from_secs(10)];
+    let rules = Rules { after: 3, schedule, in_flight_max: 8 };
+    Roster::new(matched, LIMITS, rules, Gate::new(reader, true, None), Lanes::default())
 }
 
 fn held(number: u32, start: Start) -> Subscription {
@@ -63,7 +67,7 @@ fn read(roster: &mut Roster, stretch: &Stretch) {
 #[tokio::test]
 async fn a_lane_that_reads_the_log_tells_of_gaps_before_and_between_what_it_reads() {
     let mut roster = roster(20);
-    roster.restore(held(1, Start::Now), Some(5), None);
+    roster.restore(held(1, Start::Now), Some(5), None, at(0));
     read(&mut roster, &stretch(&[8, 9, 12], 13));
     assert_eq!(told(&mut roster), [(1, 5, 8), (1, 10, 12)]);
     assert_eq!(started(&mut roster), [8, 9, 12]);
@@ -75,7 +79,7 @@ async fn a_lane_that_reads_the_log_tells_of_gaps_before_and_between_what_it_read
 #[tokio::test]
 async fn a_lane_without_room_tells_of_what_is_before_its_place_alone() {
     let mut roster = roster(20);
-    roster.restore(held(1, Start::Now), Some(0), None);
+    roster.restore(held(1, Start::Now), Some(0), None, at(0));
     read(&mut roster, &stretch(&[1, 2, 3, 7, 9], 10));
     assert_eq!(told(&mut roster), [(1, 0, 1), (1, 4, 7)]);
     assert_eq!(roster.lanes[&1].position, 7);
@@ -87,10 +91,10 @@ async fn a_lane_without_room_tells_of_what_is_before_its_place_alone() {
 #[tokio::test]
 async fn what_the_matcher_misses_concerns_lanes_that_follow_it() {
     let mut roster = roster(10);
-    roster.restore(held(1, Start::Now), None, None);
-    roster.restore(held(2, Start::Now), Some(4), None);
-    roster.restore(held(3, Start::Now), Some(13), None);
-    roster.restore(held(4, Start::Now), Some(90), None);
+    roster.restore(held(1, Start::Now), None, None, at(0));
+    roster.restore(held(2, Start::Now), Some(4), None, at(0));
+    roster.restore(held(3, Start::Now), Some(13), None, at(0));
+    roster.restore(held(4, Start::Now), Some(90), None, at(0));
     roster.see(&event(15), 0);
     assert_eq!(told(&mut roster), [(1, 10, 15), (3, 13, 15)], "2 reads by itself");
     assert_eq!(started(&mut roster), [15, 15]);
@@ -103,7 +107,7 @@ async fn what_the_matcher_misses_concerns_lanes_that_follow_it() {
 #[tokio::test]
 async fn a_live_lane_has_no_gap_when_old_records_go() {
     let mut roster = roster(10);
-    roster.restore(held(1, Start::Now), None, None);
+    roster.restore(held(1, Start::Now), None, None, at(0));
     roster.oldest = 10;
     roster.see(&event(10), 0);
     assert_eq!(told(&mut roster), []);
@@ -125,7 +129,7 @@ async fn the_earliest_is_the_oldest_that_there_is() {
 async fn a_gap_is_shown_once_it_is_written() {
     let mut roster = roster(10);
     let known = Gap { newest: Missing { from: 0, to: 2 }, at: at(0), total: 2 };
-    roster.restore(held(1, Start::Now), None, Some(known));
+    roster.restore(held(1, Start::Now), None, Some(known), at(0));
     let missing = Missing { from: 4, to: 9 };
     let gap = |offset| {
         let record = Record::Gap { subscription: 1, missing };

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 
+use super::targets::Parking;
 use crate::domain::command::{Command, Overtaken, Settlement};
 use crate::domain::record::Progress;
 use crate::domain::subscription::Sink;
@@ -33,6 +34,8 @@ enum Write {
     Gap(Overtaken),
     End { number: u32, sink: Sink },
     Progress(Progress),
+    Park(Vec<u32>, String),
+    Unpark(Vec<u32>),
 }
 
 /// A write on its way, kept until it is on disk.
@@ -76,6 +79,14 @@ impl Settler {
         self.waiting.push_back(Write::Gap(overtaken));
     }
 
+    /// Has subscriptions parked whose target does not work, or those go on whose target does again.
+    pub(super) fn parking(&mut self, parking: Parking) {
+        self.waiting.push_back(match parking {
+            Parking::Park(numbers, error) => Write::Park(numbers, error),
+            Parking::Unpark(numbers) => Write::Unpark(numbers),
+        });
+    }
+
     /// Takes progress in. Only one at a time: see `takes_progress`.
     pub(super) fn checkpoint(&mut self, progress: Progress) {
         assert!(self.takes_progress(), "one progress at a time");
@@ -109,6 +120,10 @@ impl Settler {
         let command = match &first {
             Write::End { number, sink } => Command::EndGone { number: *number, sink: sink.clone() },
             Write::Progress(progress) => Command::Checkpoint(progress.clone()),
+            Write::Park(numbers, error) => {
+                Command::Park { numbers: numbers.clone(), error: error.clone() }
+            }
+            Write::Unpark(numbers) => Command::Unpark { numbers: numbers.clone() },
             Write::Outcome(outcome) => return self.start_outcomes(outcome.clone()),
             Write::Gap(overtaken) => return self.start_gaps(*overtaken),
         };

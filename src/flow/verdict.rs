@@ -8,7 +8,9 @@ use super::dispatch::Dispatch;
 use super::lane::Finished;
 use crate::clock;
 use crate::domain::command::Settlement;
-use crate::domain::delivery::{Attempt, DeadLetter, Reason, Retry, Verdict, classify};
+use crate::domain::delivery::{
+    Attempt, DeadLetter, Outcome, Reason, Retry, Verdict, classify, is_too_old,
+};
 use crate::domain::lease::after;
 use crate::domain::policy::OnExhausted;
 use crate::domain::record::Entry;
@@ -29,13 +31,19 @@ struct Answered<'a> {
     attempt: Attempt,
     /// The subscription still has the target that answered.
     same_target: bool,
+    /// It went out to see whether the target works, which it does not: when it is tried next.
+    shut_until: Option<Timestamp>,
 }
 
 impl Dispatch {
     /// Takes an attempt back.
     pub(super) fn note_attempt(&mut self, report: Report) {
-        let Report { sent, offset, entry, result } = report;
-        let number = sent.number;
+        let Report { sent, offset, server, probe, entry, result } = report;
+        let (number, now) = (sent.number, clock::now());
+        let outcome = result.as_ref().ok().map(|attempt| &attempt.outcome);
+        let outcome = outcome.map(|it| (it, sent.wish.policy.counts_as_done(it)));
+        self.roster.returned(&server, probe, outcome, now);
+        let shut_until = self.roster.targets.open_until(&server);
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let subscription = lane.subscription.clone();
         let Some(finished) = lane.finish(offset) else { return };
@@ -43,7 +51,8 @@ impl Dispatch {
         match result {
             Ok(attempt) => {
                 let same_target = sent.wish.sink == subscription.wish.sink;
-                let report = Answered { offset, entry, finished, attempt, same_target };
+                let shut_until = shut_until.filter(|_| same_target && probe);
+                let report = Answered { offset, entry, finished, attempt, same_target, shut_until };
                 self.settle(&subscription, report);
             }
             Err(Unsent::TooOld) => {
@@ -64,9 +73,12 @@ impl Dispatch {
 
     /// Decides what follows an attempt, and carries it out.
     fn settle(&mut self, subscription: &Subscription, report: Answered<'_>) {
-        let Answered { offset, entry, mut finished, attempt, same_target } = report;
+        let Answered { offset, entry, mut finished, attempt, same_target, shut_until } = report;
         let (number, now) = (subscription.number, clock::now());
         self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
+        if let (Outcome::Failed(why), Some(due)) = (&attempt.outcome, shut_until) {
+            return self.put_back(subscription, entry, offset, (why, due), finished);
+        }
         finished.attempts.push(attempt.clone());
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let stored = entry.map_or(now, |entry| entry.at);
@@ -105,6 +117,27 @@ impl Dispatch {
                     self.settler.end(number, subscription.wish.sink.clone());
                 }
             }
+        }
+    }
+
+    /// A probe to which there was no answer spends no attempt: whatever the event, it would not
+    /// have arrived.
+    fn put_back(
+        &mut self,
+        subscription: &Subscription,
+        entry: Option<&Entry>,
+        offset: Offset,
+        (why, due): (&str, Timestamp),
+        finished: Finished,
+    ) {
+        self.metrics.count_delivery("probe");
+        if let Some(lane) = self.roster.lanes.get(&subscription.number) {
+            lane.stats.count_failed(why.to_owned());
+        }
+        let policy = &subscription.wish.policy;
+        match entry.is_some_and(|entry| is_too_old(policy, entry.at, due)) {
+            true => self.give_up(subscription, offset, entry, Reason::Age, finished),
+            false => self.retry_at(subscription, offset, due, finished),
         }
     }
 

@@ -124,11 +124,11 @@ fn dues(held: &Subscription) -> Vec<(Table, Key)> {
         (State::Ended(_, at), _) => {
             keys.push((Table::Ended, Key::of(Table::Ended).time(at).number(held.number)));
         }
-        (State::Active | State::Paused, Some(lease)) => {
+        (State::Active | State::Paused | State::Parked(_), Some(lease)) => {
             let key = Key::of(Table::Lease).time(lease.expires_at).number(held.number);
             keys.push((Table::Lease, key));
         }
-        (State::Active | State::Paused, None) => {}
+        (State::Active | State::Paused | State::Parked(_), None) => {}
     }
     if let (Some(owner), false) = (&held.owner, held.state.is_ended()) {
         let key = Key::of(Table::Owner).text(owner).zero().number(held.number);

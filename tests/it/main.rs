@@ -24,6 +24,7 @@ mod mqtt_bad_input;
 mod mqtt_rules;
 mod mqtt_slow;
 mod page;
+mod parking;
 mod process;
 mod retries;
 mod stream;

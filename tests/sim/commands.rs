@@ -253,6 +253,10 @@ pub(crate) fn copy(command: &Command) -> Command {
         Command::Settle(settlements) => Command::Settle(settlements.clone()),
         Command::Checkpoint(progress) => Command::Checkpoint(progress.clone()),
         Command::Gap(overtaken) => Command::Gap(overtaken.clone()),
+        Command::Park { numbers, error } => {
+            Command::Park { numbers: numbers.clone(), error: error.clone() }
+        }
+        Command::Unpark { numbers } => Command::Unpark { numbers: numbers.clone() },
         Command::EndGone { number, sink } => {
             Command::EndGone { number: *number, sink: sink.clone() }
         }
@@ -274,6 +278,8 @@ pub(crate) fn words(command: &Command) -> String {
         Command::Settle(settlements) => format!("settle {}", settlements.len()),
         Command::Checkpoint(progress) => format!("checkpoint {}", progress.matched),
         Command::Gap(overtaken) => format!("gap of {}", overtaken[0].subscription),
+        Command::Park { numbers, .. } => format!("park {numbers:?}"),
+        Command::Unpark { numbers } => format!("unpark {numbers:?}"),
         Command::EndGone { number, .. } => format!("end {number}, which is gone"),
     }
 }

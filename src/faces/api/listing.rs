@@ -96,8 +96,8 @@ struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn parse(query: &'a Query) -> Result<Self, Problem> {
         let state = query.get("state");
-        if state.is_some_and(|state| !["active", "paused", "ended"].contains(&state)) {
-            return Err(invalid("state", "must be active, paused or ended"));
+        if state.is_some_and(|state| !["active", "paused", "parked", "ended"].contains(&state)) {
+            return Err(invalid("state", "must be active, paused, parked or ended"));
         }
         Ok(Self {
             state,

@@ -17,8 +17,13 @@ pub(crate) fn subscription(hub: &App, subscription: &Subscription) -> Value {
     value["id"] = json!(subscription.id);
     value["version"] = json!(subscription.version);
     value["state"] = json!(subscription.state.as_str());
-    if let State::Ended(end, _) = subscription.state {
-        value["reason"] = json!(end.as_str());
+    match subscription.state {
+        State::Ended(end, _) => value["reason"] = json!(end.as_str()),
+        State::Parked(since) => {
+            value["reason"] = json!("target_failing");
+            value["parked_since"] = json!(since.to_string());
+        }
+        State::Active | State::Paused => {}
     }
     value["owner"] = json!(subscription.owner);
     value["created_at"] = json!(subscription.created_at.to_string());
@@ -75,6 +80,7 @@ fn status(lane: &LaneStatus, next: u64) -> Value {
         "in_flight": lane.in_flight,
         "queued": lane.queued,
         "retrying": lane.retrying,
+        "parked_until": lane.parked_until.map(|until| until.to_string()),
         "delivered": lane.delivered,
         "failed": lane.failed,
         "last_error": lane.last_error,

@@ -19,11 +19,12 @@ use crate::domain::subscription::{
 };
 
 /// Members that the hub sets.
-const READ_ONLY: [&str; 10] = [
+const READ_ONLY: [&str; 11] = [
     "id",
     "version",
     "state",
     "reason",
+    "parked_since",
     "owner",
     "created_at",
     "updated_at",

@@ -159,7 +159,7 @@ impl Write<'_> {
             let held = visible(self.hub, self.caller, self.id).await?;
             return match held.state {
                 Standing::Ended(end, _) => Err(self.refused(Refusal::Ended(end))),
-                Standing::Active | Standing::Paused => Ok(Some(held)),
+                Standing::Active | Standing::Paused | Standing::Parked(_) => Ok(Some(held)),
             };
         }
         let held = self.hub.reader.subscription(self.id).await?;

@@ -13,8 +13,8 @@ const PREVIEW_CHARS: usize = 120;
 pub(crate) fn lease(subscription: &Subscription, now: Timestamp) -> String {
     match (subscription.state, subscription.lease) {
         (State::Ended(end, _), _) => format!("ended: {}", end.as_str()),
-        (State::Active | State::Paused, None) => "no end".to_owned(),
-        (State::Active | State::Paused, Some(lease)) => {
+        (State::Active | State::Paused | State::Parked(_), None) => "no end".to_owned(),
+        (State::Active | State::Paused | State::Parked(_), Some(lease)) => {
             remaining(lease.expires_at.as_second() - now.as_second())
         }
     }

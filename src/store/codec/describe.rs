@@ -108,7 +108,7 @@ fn subscription(held: &Subscription) -> Value {
         "start": format!("{:?}", held.wish.start),
         "policy": policy(&held.wish.policy),
         "state": match held.state {
-            State::Active | State::Paused => json!(held.state.as_str()),
+            State::Active | State::Paused | State::Parked(_) => json!(held.state.as_str()),
             State::Ended(end, at) => json!([end.as_str(), at.as_millisecond()]),
         },
         "created_at": held.created_at.as_millisecond(),

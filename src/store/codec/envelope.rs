@@ -11,7 +11,9 @@ use std::time::Duration;
 use bincode::Options;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, delivery_v1, delivery_v2, event_v1, subscription_v1, subscription_v2};
+use super::{
+    Error, delivery_v1, delivery_v2, event_v1, subscription_v1, subscription_v2, subscription_v3,
+};
 use crate::domain::Timestamp;
 use crate::domain::gap::Missing;
 use crate::domain::record::Record;
@@ -43,7 +45,7 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
             EVENT
         }
         Record::Subscription(held) => {
-            body(SUBSCRIPTION, &subscription_v2::Subscription::from(&**held), out)
+            body(SUBSCRIPTION, &subscription_v3::Subscription::from(&**held), out)
         }
         Record::SubscriptionRemoved { number, id } => {
             body(SUBSCRIPTION_REMOVED, &(number, id), out)
@@ -71,7 +73,8 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
 /// The version that is written of a kind: the newest.
 fn version(kind: u8) -> u8 {
     match kind {
-        SUBSCRIPTION | DEAD_LETTER => 2,
+        SUBSCRIPTION => 3,
+        DEAD_LETTER => 2,
         _ => 1,
     }
 }
@@ -95,9 +98,10 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
         (EVENT, 1) => event_v1::read_event(body).map(|event| Record::Event(Arc::new(event))),
         (SUBSCRIPTION, 1) => {
             let held = read::<subscription_v1::Subscription>(body)?;
-            read_subscription(held.into())
+            read_subscription(subscription_v2::Subscription::from(held).into())
         }
-        (SUBSCRIPTION, 2) => read_subscription(read(body)?),
+        (SUBSCRIPTION, 2) => read_subscription(read::<subscription_v2::Subscription>(body)?.into()),
+        (SUBSCRIPTION, 3) => read_subscription(read(body)?),
         (SUBSCRIPTION_REMOVED, 1) => {
             read(body).map(|(number, id)| Record::SubscriptionRemoved { number, id })
         }
@@ -128,7 +132,7 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
     }
 }
 
-fn read_subscription(held: subscription_v2::Subscription) -> Result<Record, Error> {
+fn read_subscription(held: subscription_v3::Subscription) -> Result<Record, Error> {
     held.try_into().map(|subscription| Record::Subscription(Arc::new(subscription)))
 }
 

@@ -16,6 +16,7 @@ mod round_trip;
 mod samples;
 mod subscription_v1;
 mod subscription_v2;
+mod subscription_v3;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,7 @@ use crate::domain::Invalid;
 
 /// Which kinds and versions of records there are: one more with each that is added. Files note it,
 /// so that an older release knows at once that it cannot read them.
-pub(crate) const LEVEL: u32 = 2;
+pub(crate) const LEVEL: u32 = 3;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

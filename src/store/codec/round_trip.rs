@@ -12,7 +12,7 @@ use serde_json::json;
 use smol_str::SmolStr;
 
 use super::samples::{at, event, subscription};
-use super::{delivery_v1, envelope, from_bytes, subscription_v1, to_bytes};
+use super::{delivery_v1, envelope, from_bytes, subscription_v1, subscription_v2, to_bytes};
 use crate::domain::Timestamp;
 use crate::domain::attribute::Value;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
@@ -158,6 +158,7 @@ fn subscriptions() -> impl Strategy<Value = Subscription> {
     let state = prop_oneof![
         Just(State::Active),
         Just(State::Paused),
+        time().prop_map(State::Parked),
         (ends, time()).prop_map(|(end, at)| State::Ended(end, at))
     ];
     let encoding = of(&[Encoding::Structured, Encoding::Binary, Encoding::Raw]);
@@ -240,11 +241,17 @@ proptest! {
     }
 
     #[test]
-    fn a_subscription_reads_back_and_version_1_of_it_holds_nothing(held in subscriptions()) {
+    fn a_subscription_reads_back_and_older_versions_know_less_of_it(held in subscriptions()) {
+        let second = older(2, 2, &subscription_v2::Subscription::from(&held));
         let bytes = older(2, 1, &subscription_v1::Subscription::from(&held));
         let record = Record::Subscription(Arc::new(held.clone()));
         prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
         let mut before = held;
+        if before.state.is_parked() {
+            before.state = State::Active;
+        }
+        let record = Record::Subscription(Arc::new(before.clone()));
+        prop_assert_eq!(from_bytes(&second).expect("own bytes"), record);
         before.wish.policy.hold = None;
         let record = Record::Subscription(Arc::new(before));
         prop_assert_eq!(from_bytes(&bytes).expect("own bytes"), record);

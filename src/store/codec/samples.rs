@@ -247,6 +247,8 @@ fn standings() -> Vec<Subscription> {
         .collect();
     let id = "endless".to_owned();
     all.push(Subscription { id, number: 200, lease: None, owner: None, ..subscription() });
+    let id = "parked".to_owned();
+    all.push(Subscription { id, number: 201, state: State::Parked(at(5)), ..subscription() });
     all
 }
 

@@ -110,7 +110,8 @@ impl From<&domain::Subscription> for Subscription {
             },
             policy: Policy::from(&held.wish.policy),
             state: match held.state {
-                State::Active => Standing::Active,
+                // What version 1 cannot say, version 3 does.
+                State::Active | State::Parked(_) => Standing::Active,
                 State::Paused => Standing::Paused,
                 State::Ended(End::Expired, at) => Standing::Expired(at.as_millisecond()),
                 State::Ended(End::Gone, at) => Standing::Gone(at.as_millisecond()),

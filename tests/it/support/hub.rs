@@ -13,12 +13,13 @@ use super::http::Api;
 use super::wait::{eventually, in_time};
 
 /// Short times, so that tests do not wait for what people wait for.
-const QUICK: [(&str, &str); 7] = [
+const QUICK: [(&str, &str); 8] = [
     ("http.listen", "127.0.0.1:0"),
     ("mqtt.listen", "127.0.0.1:0"),
     ("lease.min", "1s"),
     ("http.stream_heartbeat", "200ms"),
     ("delivery.checkpoint_interval", "50ms"),
+    ("delivery.park_schedule", "100ms"),
     ("net.connect_timeout", "2s"),
     ("drain.timeout", "5s"),
 ];

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub flow_deliveries: Family<Outcome, Counter>,
     /// Requests to targets under way.
     pub flow_in_flight: Gauge,
+    /// 1 while this machine was found cut off and deliveries wait.
+    pub flow_offline: Gauge,
     /// Deliveries that wait for a retry.
     pub flow_retries: Gauge,
     /// Time of one attempt.
@@ -99,6 +101,7 @@ impl Default for Metrics {
             flow_duplicates: Counter::default(),
             flow_deliveries: Family::default(),
             flow_in_flight: Gauge::default(),
+            flow_offline: Gauge::default(),
             flow_retries: Gauge::default(),
             flow_delivery_seconds: Histogram::new(DELIVERY_BUCKETS),
             flow_subscriptions: Gauge::default(),
@@ -140,6 +143,8 @@ impl Metrics {
         let deliveries = m.flow_deliveries.clone();
         all.register("flow_deliveries", "Delivery attempts by outcome", deliveries);
         all.register("flow_in_flight", "Requests to targets under way", m.flow_in_flight.clone());
+        let help = "1 while this machine is cut off and deliveries wait";
+        all.register("flow_offline", help, m.flow_offline.clone());
         all.register("flow_retries", "Deliveries waiting for a retry", m.flow_retries.clone());
         let delivery = m.flow_delivery_seconds.clone();
         all.register_with_unit("flow_delivery", "Time of an attempt", Unit::Seconds, delivery);

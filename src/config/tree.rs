@@ -111,7 +111,13 @@ Delivery {
     park_schedule: Vec<Span>,
 });
 section!(/// `[net]`
-    Net { allow: Vec<IpNet>, connect_timeout: Span, answer_max: Size, extra_ca_file: PathBuf });
+Net {
+    allow: Vec<IpNet>,
+    connect_timeout: Span,
+    answer_max: Size,
+    extra_ca_file: PathBuf,
+    canaries: Vec<HostPort>,
+});
 section!(/// `[drain]`
     Drain { timeout: Span });
 section!(/// `[telemetry]`
@@ -131,6 +137,15 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
+/// A host and a port, written as `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address; IPv6 in brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
 /// A size in bytes, written as text with its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub u64);
@@ -146,6 +161,18 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPort {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed =
+            text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let parsed = parsed.filter(|(host, port)| !host.is_empty() && *port != 0);
+        let (host, port) =
+            parsed.ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not host:port")))?;
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 

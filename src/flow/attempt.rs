@@ -53,6 +53,8 @@ pub(super) enum Unsent {
     TooOld,
     /// The event is no longer in the log.
     Gone,
+    /// This machine is cut off: what the target would have said is not known.
+    Offline(String),
     /// The log cannot be read now.
     Unreadable(String),
 }
@@ -74,8 +76,8 @@ pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
         return report(Some(entry), Err(Unsent::TooOld));
     }
     let outcome = send(&task, entry.event(), &client, at).await;
-    let attempt = Attempt { at, took: watch.elapsed(), outcome };
-    report(Some(entry), Ok(attempt))
+    let attempt = |outcome| Attempt { at, took: watch.elapsed(), outcome };
+    report(Some(entry), outcome.map(attempt))
 }
 
 async fn read(reader: &Reader, offset: Offset) -> Result<Entry, Unsent> {
@@ -88,22 +90,28 @@ async fn read(reader: &Reader, offset: Offset) -> Result<Entry, Unsent> {
     })
 }
 
-async fn send(task: &Task, event: Option<&Event>, client: &Client, at: Timestamp) -> Outcome {
+async fn send(
+    task: &Task,
+    event: Option<&Event>,
+    client: &Client,
+    at: Timestamp,
+) -> Result<Outcome, Unsent> {
     let Some(event) = event else {
-        return Outcome::Refused("the record is not an event".to_owned());
+        return Ok(Outcome::Refused("the record is not an event".to_owned()));
     };
     let request = match encode(task, event, at) {
         Ok(request) => request,
-        Err(error) => return Outcome::Refused(format!("no request can be made: {error}")),
+        Err(error) => return Ok(Outcome::Refused(format!("no request can be made: {error}"))),
     };
-    match client.send(request, task.subscription.wish.policy.timeout).await {
+    Ok(match client.send(request, task.subscription.wish.policy.timeout).await {
         Ok(answer) => Outcome::Answered {
             status: answer.status.as_u16(),
             retry_after: retry_after(&answer.headers, at),
         },
         Err(refused @ Failure::Refused { .. }) => Outcome::Refused(refused.to_string()),
         Err(Failure::Failed(why)) => Outcome::Failed(why),
-    }
+        Err(Failure::Offline(why)) => return Err(Unsent::Offline(why)),
+    })
 }
 
 fn encode(task: &Task, event: &Event, at: Timestamp) -> Result<Request<Full<Bytes>>, http::Error> {

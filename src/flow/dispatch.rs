@@ -17,13 +17,13 @@ use super::roster::Roster;
 use super::settle::{Settler, Written};
 use crate::clock;
 use crate::config;
-use crate::domain::Offset;
 use crate::domain::breaker::Rules;
 use crate::domain::command::Overtaken;
 use crate::domain::delivery::Retry;
 use crate::domain::lease::after;
 use crate::domain::policy::Ordering;
 use crate::domain::record::Record;
+use crate::domain::{Offset, Timestamp};
 use crate::net::dial::Client;
 use crate::stop::Stop;
 use crate::store::{Reader, Stretch, Submit};
@@ -37,6 +37,9 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Pause between writes while draining, so that a full disk does not spin a core.
 const DRAIN_PAUSE: Duration = Duration::from_millis(2);
+
+/// How long nothing is started after this machine was found cut off.
+const OFFLINE_PAUSE: Duration = Duration::from_secs(2);
 
 /// One subscription has at most one part in so many of the requests under way.
 const LANE_SHARE: usize = 4;
@@ -57,6 +60,8 @@ pub struct Dispatch {
     reads: JoinSet<Read>,
     in_flight_max: usize,
     checkpoint_interval: Duration,
+    /// This machine was found cut off: nothing is started before this time.
+    offline_until: Option<Timestamp>,
 }
 
 impl Dispatch {
@@ -100,6 +105,7 @@ impl Dispatch {
             reads: JoinSet::new(),
             in_flight_max: config.in_flight_max,
             checkpoint_interval: config.checkpoint_interval.0,
+            offline_until: None,
             reader,
             client,
             metrics,
@@ -139,7 +145,8 @@ impl Dispatch {
     fn pump(&mut self) {
         let now = clock::now();
         self.roster.wake(now);
-        while self.attempts.len() < self.in_flight_max && !self.settler.is_full() {
+        let is_offline = self.is_offline(now);
+        while !is_offline && self.attempts.len() < self.in_flight_max && !self.settler.is_full() {
             let Some(task) = self.roster.next_task(now) else { break };
             self.attempts.spawn(attempt::run(task, self.client.clone(), self.reader.clone()));
         }
@@ -152,6 +159,29 @@ impl Dispatch {
             self.reads.spawn(async move { (number, from, reader.read_on(from, BATCH).await) });
         }
         self.settler.start();
+    }
+
+    /// This machine is cut off: nothing is started for a while. Until when.
+    pub(super) fn go_offline(&mut self, why: &str, now: Timestamp) -> Timestamp {
+        if self.offline_until.is_none() {
+            tracing::warn!(why, "this machine is cut off; deliveries wait and spend no attempts");
+        }
+        self.metrics.flow_offline.set(1);
+        *self.offline_until.insert(after(now, OFFLINE_PAUSE))
+    }
+
+    /// Something came back that was sent: this machine is not cut off any more.
+    pub(super) fn come_online(&mut self) {
+        if self.offline_until.take().is_some() {
+            tracing::info!("this machine is not cut off any more");
+            self.metrics.flow_offline.set(0);
+        }
+    }
+
+    fn is_offline(&self, now: Timestamp) -> bool {
+        // The wall clock may have been set back since.
+        let waits = |until| until > now && until <= after(now, OFFLINE_PAUSE);
+        self.offline_until.is_some_and(waits)
     }
 
     fn pause(&self) -> Duration {

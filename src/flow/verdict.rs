@@ -50,6 +50,7 @@ impl Dispatch {
         let entry = entry.as_ref();
         match result {
             Ok(attempt) => {
+                self.come_online();
                 let same_target = sent.wish.sink == subscription.wish.sink;
                 let shut_until = shut_until.filter(|_| same_target && probe);
                 let report = Answered { offset, entry, finished, attempt, same_target, shut_until };
@@ -61,6 +62,10 @@ impl Dispatch {
             Err(Unsent::Gone) => {
                 tracing::warn!(subscription = %subscription.id, offset, "an event is gone");
                 self.bury(&subscription, offset, true, Reason::EventGone, finished.attempts);
+            }
+            Err(Unsent::Offline(why)) => {
+                let due = self.go_offline(&why, now);
+                self.retry_at(&subscription, offset, due, finished);
             }
             Err(Unsent::Unreadable(why)) => {
                 tracing::error!(subscription = %subscription.id, offset, why, "an event waits");

@@ -5,6 +5,7 @@
 //! environment, answers are read up to a limit.
 
 use std::future::Future;
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::pin::Pin;
@@ -28,6 +29,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
 use super::Error;
+use super::uplink::Uplink;
 use crate::config::Net;
 use crate::domain::address::{Guard, Refusal};
 
@@ -57,6 +59,9 @@ pub enum Failure {
     /// No answer.
     #[error("{0}")]
     Failed(String),
+    /// No answer, and this machine is cut off: the target is not to blame.
+    #[error("this machine is cut off: {0}")]
+    Offline(String),
 }
 
 /// A target's answer.
@@ -74,6 +79,7 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub struct Client {
     pool: legacy::Client<HttpsConnector<Dialer>, Full<Bytes>>,
+    uplink: Uplink,
     answer_max: usize,
 }
 
@@ -90,6 +96,7 @@ impl Client {
     /// A client under a guard.
     pub fn new(config: &Net, guard: Arc<Guard>) -> Result<Self, Error> {
         let dialer = Dialer::new(guard, config.connect_timeout.0);
+        let uplink = Uplink::new(dialer.clone(), &config.canaries);
         let tls = ClientConfig::builder_with_provider(Arc::new(
             rustls::crypto::aws_lc_rs::default_provider(),
         ))
@@ -109,12 +116,23 @@ impl Client {
             .pool_max_idle_per_host(IDLE_PER_TARGET_MAX)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
-        Ok(Self { pool, answer_max: config.answer_max.bytes() })
+        Ok(Self { pool, uplink, answer_max: config.answer_max.bytes() })
     }
 
     /// Sends a request and reads the answer, all within one limit of time. A body that breaks off
     /// or takes longer is cut.
     pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
+        match self.exchange(request, limit).await {
+            Err(Failure::Failed(why)) if self.uplink.is_down().await => Err(Failure::Offline(why)),
+            other => other,
+        }
+    }
+
+    async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
         limit: Duration,
@@ -168,7 +186,7 @@ impl Dialer {
                     Ok(()) => return Ok(stream),
                     Err(refusal) => refused = Some(Failure::Refused { address, refusal }),
                 },
-                Err(error) => failed = Some(Failure::Failed(format!("cannot connect: {error}"))),
+                Err(error) => failed = Some(cannot_connect(&error)),
             }
         }
         // A refusal is for good: it is only said where no address was allowed.
@@ -225,6 +243,15 @@ impl Service<Uri> for Dialer {
             let port = target.port_u16().unwrap_or(default);
             dialer.connect(host, port).await.map(TokioIo::new)
         })
+    }
+}
+
+/// Without any way out of this machine nobody else is to blame.
+fn cannot_connect(error: &io::Error) -> Failure {
+    let why = format!("cannot connect: {error}");
+    match error.kind() {
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => Failure::Offline(why),
+        _ => Failure::Failed(why),
     }
 }
 

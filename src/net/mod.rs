@@ -2,6 +2,7 @@
 
 pub mod dial;
 pub mod serve;
+mod uplink;
 
 /// What went wrong with a socket.
 #[derive(Debug, thiserror::Error)]

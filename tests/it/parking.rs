@@ -3,6 +3,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use crate::support::hub::{event, id_of, wish};
 use crate::support::{Receiver, Reply, TestHub, eventually};
@@ -148,4 +149,38 @@ async fn who_comes_to_a_dead_target_later_is_parked_too_and_a_new_sink_frees() {
     let held = hub.api.json(Method::PATCH, &path, &moved).await.expect(200);
     assert_eq!(held["state"], "active");
     other.wait_for(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_this_machine_is_cut_off_no_target_is_blamed_and_no_attempt_spent() {
+    // A port that is taken and not listened on refuses, until it is listened on.
+    let canary = TcpSocket::new_v4().expect("a socket");
+    canary.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = canary.local_addr().expect("bound").to_string();
+    let hub = TestHub::with(&[("net.canaries", &address)]).await;
+    let receiver = Receiver::start().await;
+    receiver.always(Reply::Reset);
+    let mut wanted = wish("a/b", &receiver.url("/"));
+    wanted["policy"]["retry"] = json!([]);
+    let id = id_of(&hub.api.subscribe(&wanted).await);
+    for index in 0..EVENTS {
+        hub.api.publish(&event(&index.to_string(), "a.b", json!(index))).await;
+    }
+    eventually("the hub knows that it is cut off", async || {
+        let metrics = hub.api.get("/metrics").await.text();
+        metrics.lines().any(|line| line == "tidings_flow_offline 1").then_some(())
+    })
+    .await;
+    let held = hub.api.get(&format!("/v1/subscriptions/{id}")).await.expect(200);
+    assert_eq!(held["state"], "active", "{held}");
+    let letters = hub.api.get("/v1/dead-letters").await.expect(200);
+    assert_eq!(letters["dead_letters"], json!([]), "{letters}");
+    // Not cut off any more: from here on it is the target's fault.
+    let _listener = canary.listen(64).expect("listening");
+    let letter = eventually("an attempt counts", async || {
+        let letters = hub.api.get("/v1/dead-letters").await.expect(200);
+        letters["dead_letters"].as_array().expect("a list").first().cloned()
+    })
+    .await;
+    assert_eq!(letter["attempts"].as_array().expect("a list").len(), 1, "{letter}");
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::{Config, Error, Lease, REFERENCE};
+use crate::domain::filter::Limits;
 
 const ENV_PREFIX: &str = "TIDINGS__";
 
@@ -95,6 +96,17 @@ fn check(config: &Config) -> Result<(), Error> {
     let Lease { min, max, default } = &config.lease;
     if !(min.0..=max.0).contains(&default.0) {
         return Err(fault("lease", "must have min <= default <= max".to_owned()));
+    }
+    let (asked, most) = (config.filters.limits(), Limits::HARD);
+    let bounded = [
+        ("filters.depth_max", asked.depth_max, most.depth_max),
+        ("filters.nodes_max", asked.nodes_max, most.nodes_max),
+        ("filters.bytes_max", asked.bytes_max, most.bytes_max),
+        ("filters.regex_bytes_max", asked.regex_bytes_max, most.regex_bytes_max),
+    ];
+    let off = bounded.iter().find(|(_, asked, most)| *asked == 0 || asked > most);
+    if let Some((key, _, most)) = off {
+        return Err(fault(key, format!("must be 1 to {most}")));
     }
     let positive = [
         ("mqtt.receive_maximum", usize::from(config.mqtt.receive_maximum)),

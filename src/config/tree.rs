@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use crate::domain::command::Rules;
+use crate::domain::filter::Limits;
 use crate::domain::lease::Bounds;
 use crate::domain::quantity::{parse_duration, parse_size};
 
@@ -24,6 +25,7 @@ pub struct Config {
     pub tables: Tables,
     pub events: Events,
     pub subscriptions: Subscriptions,
+    pub filters: Filters,
     pub lease: Lease,
     pub delivery: Delivery,
     pub net: Net,
@@ -45,6 +47,18 @@ impl Config {
             },
             ended_keep: self.subscriptions.ended_keep.0,
             subscriptions_max: self.subscriptions.count_max,
+        }
+    }
+}
+
+impl Filters {
+    /// How large a filter may be.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            depth_max: self.depth_max,
+            nodes_max: self.nodes_max,
+            bytes_max: self.bytes_max.bytes(),
+            regex_bytes_max: self.regex_bytes_max.bytes(),
         }
     }
 }
@@ -97,6 +111,8 @@ section!(/// `[events]`
     Events { size_max: Size, batch_max: usize, dedup_window: usize });
 section!(/// `[subscriptions]`
     Subscriptions { count_max: usize, ended_keep: Span, hold_max: Size });
+section!(/// `[filters]`
+    Filters { depth_max: usize, nodes_max: usize, bytes_max: Size, regex_bytes_max: Size });
 section!(/// `[lease]`
     Lease { min: Span, max: Span, default: Span });
 section!(/// `[delivery]`

@@ -22,9 +22,6 @@ pub const LABELS_MAX: usize = 32;
 /// Longest label key or value.
 pub const LABEL_BYTES_MAX: usize = 128;
 
-/// Longest filter, in bytes of its JSON form.
-pub const FILTER_BYTES_MAX: usize = 64 * 1024;
-
 /// Most headers that a sink may add, and their length together.
 pub const HEADERS_MAX: usize = 32;
 /// Longest header value.
@@ -271,10 +268,6 @@ impl Wish {
             let detail =
                 format!("at most {LABELS_MAX} labels of 1 to {LABEL_BYTES_MAX} bytes each");
             return Err(Invalid::new("/labels", detail));
-        }
-        if self.filter.print().to_string().len() > FILTER_BYTES_MAX {
-            let detail = format!("must have at most {FILTER_BYTES_MAX} bytes as JSON");
-            return Err(Invalid::new("/filter", detail));
         }
         let Sink::Http { url, headers, .. } = &self.sink;
         check_url(url).map_err(|error| error.under("/sink/http/url"))?;

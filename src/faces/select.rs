@@ -5,7 +5,7 @@ use super::problem::Problem;
 use super::query::{Query, invalid};
 use super::router::Hub;
 use crate::domain::event::Event;
-use crate::domain::filter::Filter;
+use crate::domain::filter::{Filter, Limits};
 use crate::domain::grant::Grant;
 use crate::domain::topic::TopicFilter;
 use crate::domain::{Offset, Timestamp};
@@ -22,7 +22,7 @@ impl Selection {
     pub(crate) const KEYS: [&str; 6] = ["topic", "type", "subject", "source", "filter", "from"];
 
     /// Reads `topic`, `type`, `subject`, `source` and `filter`; all of them must hold.
-    pub(crate) fn parse(caller: Caller, query: &Query) -> Result<Self, Problem> {
+    pub(crate) fn parse(caller: Caller, query: &Query, limits: &Limits) -> Result<Self, Problem> {
         let reads = |grant: &Grant| matches!(grant, Grant::Subscribe(_) | Grant::Admin);
         if !caller.grants.0.iter().any(reads) {
             return Err(super::auth::grant_missing("subscribe:FILTER"));
@@ -40,7 +40,8 @@ impl Selection {
         if let Some(text) = query.get("filter") {
             let value = serde_json::from_str(text)
                 .map_err(|error| invalid("filter", format!("is not JSON: {error}")))?;
-            let filter = Filter::parse(&value).map_err(|error| error.under("filter"));
+            let filter =
+                Filter::parse_within(&value, limits).map_err(|error| error.under("filter"));
             all.push(filter.map_err(bad)?);
         }
         let filter = if all.len() > 1 { Some(Filter::All(all)) } else { all.pop() };
@@ -121,7 +122,7 @@ mod tests {
             let grants = Grants(vec![Grant::parse(grant).expect(grant)]);
             let caller = Caller { owner: None, grants: grants.into() };
             let query = Query::parse(Some(raw), &Selection::KEYS).expect("known keys");
-            let selection = Selection::parse(caller, &query);
+            let selection = Selection::parse(caller, &query, &Limits::HARD);
             assert_eq!(selection.ok().map(|it| it.passes(&event)), expected, "{grant} {raw}");
         };
         check("admin", "", Some(true));

@@ -61,7 +61,7 @@ pub(crate) async fn stream(
     let query = Query::parse(raw.as_deref(), &known)?;
     let Start { cursor, gap } = start(&hub, &query, &headers).await?;
     let session = session_of(&headers, &caller);
-    let selection = Selection::parse(caller, &query)?;
+    let selection = Selection::parse(caller, &query, &hub.config.filters.limits())?;
     let Ok(permit) = hub.streams.clone().try_acquire_owned() else {
         return Ok(answer(Body::from(retry_block(RETRY_FULL))));
     };
@@ -326,6 +326,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::domain::filter::Limits;
     use crate::domain::grant::Grants;
     use crate::domain::record::{Entry, Record};
     use crate::domain::samples::at;
@@ -340,7 +341,7 @@ mod tests {
         };
         let caller = Caller { owner: None, grants: Grants::all().into() };
         let query = Query::parse(None, &Selection::KEYS).expect("valid");
-        let selection = Selection::parse(caller, &query).expect("valid");
+        let selection = Selection::parse(caller, &query, &Limits::HARD).expect("valid");
         let mut place = Place { next: 2, told: 2 };
         let stretch = Stretch { entries: [5, 6, 8].map(event).to_vec(), to: 12 };
         let text = String::from_utf8(place.print(&stretch, &selection)).expect("text");

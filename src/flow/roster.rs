@@ -14,6 +14,7 @@ use super::matcher::Index;
 use super::targets::{Parking, Targets};
 use crate::domain::breaker::Rules;
 use crate::domain::command::Overtaken;
+use crate::domain::filter::Facts;
 use crate::domain::gap::{Gap, Missing, missing};
 use crate::domain::record::{Entry, Record};
 use crate::domain::subscription::{Start, State, Subscription};
@@ -311,13 +312,14 @@ impl Roster {
         let Some(event) = entry.event() else { return };
         self.moved = true;
         let mut found = std::mem::take(&mut self.found);
-        self.index.candidates(event, &mut found);
+        let facts = Facts::new(event);
+        self.index.candidates(&facts, &mut found);
         for number in &found {
             let Some(lane) = self.lanes.get_mut(number) else { continue };
             let subscription = &lane.subscription;
             let takes = lane.mode == Mode::Live
                 && entry.offset >= lane.position
-                && subscription.wish.filter.matches(event)
+                && subscription.wish.filter.holds(&facts)
                 && self.gate.owner_may_receive(subscription.owner.as_deref(), event.topic.as_str());
             if takes {
                 lane.take(entry, self.limits);

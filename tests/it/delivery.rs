@@ -179,3 +179,30 @@ async fn gone_ends_the_subscription() {
     witness.wait_for(1).await;
     assert_eq!(receiver.count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_in_the_data_decides_who_gets_an_event() {
+    let hub = TestHub::with(&[("filters.regex_bytes_max", "16B")]).await;
+    let receiver = Receiver::start().await;
+    let mut wanted = wish("flows/+", &receiver.url("/"));
+    wanted["filter"] = json!({"all": [
+        {"topic": "flows/+"},
+        {"data": {"path": "event.flow_id", "in": ["f1", "f2"]}},
+        {"not": {"data": {"path": "event.tags", "contains": "draft"}}},
+    ]});
+    let held = hub.api.subscribe(&wanted).await;
+    assert_eq!(held["filter"], wanted["filter"]);
+    for (id, flow, tag) in
+        [("1", "f1", "x"), ("2", "f3", "x"), ("3", "f2", "draft"), ("4", "f2", "x")]
+    {
+        let data = json!({"event": {"flow_id": flow, "tags": ["y", tag]}});
+        hub.api.publish(&event(id, "flows.created", data)).await;
+    }
+    let requests = receiver.wait_for(2).await;
+    let ids: std::collections::BTreeSet<_> =
+        requests.iter().map(|request| request.json()["id"].to_string()).collect();
+    assert_eq!(ids, ["\"1\"".to_owned(), "\"4\"".to_owned()].into());
+    wanted["filter"] = json!({"data": {"path": "a", "regex": "x".repeat(17)}});
+    let problem = hub.api.post("/v1/subscriptions", &wanted).await.expect_problem(400);
+    assert_eq!(problem["errors"][0]["pointer"], "/filter/data/regex", "{problem}");
+}

@@ -41,7 +41,7 @@ pub(crate) async fn page(
     let query = Query::parse(raw.as_deref(), &[&Selection::KEYS[..], &["limit"]].concat())?;
     let limit = query.number("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT)?;
     let start = Position::parse(query.get("from").unwrap_or("earliest"))?.resolve(&hub).await?;
-    let selection = Selection::parse(caller, &query)?;
+    let selection = Selection::parse(caller, &query, &hub.config.filters.limits())?;
     let Page { events, next, gaps, .. } = collect(&hub, &selection, start, limit).await?;
     let gap = |gap: &Missing| json!({ "from": gap.from, "to": gap.to });
     let gaps: Value = gaps.iter().map(gap).collect();

@@ -127,12 +127,14 @@ mod tests {
     use super::super::shape::{self, Context};
     use super::*;
     use crate::config::Size;
+    use crate::domain::filter::Limits;
 
     #[test]
     fn a_list_shows_what_is_asked_for() {
         let value = json!({"filter": {"topic": "a"}, "sink": {"http": {"url": "http://a/"}},
             "labels": {"team": "media"}});
-        let context = Context { held: None, admin: false, hold_max: Size(0) };
+        let filters = Limits::HARD;
+        let context = Context { held: None, admin: false, hold_max: Size(0), filters };
         let held = subscription(shape::parse(&value, context).expect("valid").wish);
         let check = |raw: &str, expected: Option<bool>| {
             let query = Query::parse(Some(raw), &KEYS).expect("known keys");

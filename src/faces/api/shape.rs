@@ -10,7 +10,7 @@ use super::{mask, shape_policy};
 use crate::clock;
 use crate::config::Size;
 use crate::domain::Invalid;
-use crate::domain::filter::Filter;
+use crate::domain::filter::{Filter, Limits};
 use crate::domain::lease::Asked;
 use crate::domain::policy::Policy;
 use crate::domain::sign::Secret;
@@ -42,6 +42,8 @@ pub(crate) struct Context<'a> {
     pub(crate) admin: bool,
     /// The largest `policy.hold` that the operator allows.
     pub(crate) hold_max: Size,
+    /// How large a filter may be.
+    pub(crate) filters: Limits,
 }
 
 /// What was asked for, and the secret that the hub made for it, to be shown once.
@@ -59,7 +61,8 @@ pub(crate) fn parse(value: &Value, context: Context<'_>) -> Result<Parsed, Inval
     let name = fields.get("name").map(|field| field.text().map(str::to_owned)).transpose()?;
     let labels = fields.get("labels").map_or(Ok(BTreeMap::new()), |field| owned(&field))?;
     let filter = fields.need("filter")?;
-    let filter = Filter::parse(filter.value).map_err(|error| error.under(&filter.at))?;
+    let filter = Filter::parse_within(filter.value, &context.filters)
+        .map_err(|error| error.under(&filter.at))?;
     let sink = parse_sink(&fields.need("sink")?, context)?;
     let encoding =
         fields.get("encoding").map_or(Ok(Encoding::Structured), |f| parse_encoding(&f))?;
@@ -183,7 +186,8 @@ mod tests {
     use super::super::printed;
     use super::*;
 
-    const NEW: Context<'_> = Context { held: None, admin: false, hold_max: Size(4 << 30) };
+    const NEW: Context<'_> =
+        Context { held: None, admin: false, hold_max: Size(4 << 30), filters: Limits::HARD };
 
     fn minimal() -> Value {
         json!({"filter": {"topic": "a/#"}, "sink": {"http": {"url": "https://w.lan/hook"}}})

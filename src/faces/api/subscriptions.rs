@@ -172,7 +172,8 @@ impl Write<'_> {
             (Asked::Whole(value) | Asked::Patch(value), _) => value.clone(),
         };
         let hold_max = self.hub.config.subscriptions.hold_max;
-        let context = Context { held, admin: self.caller.grants.is_admin(), hold_max };
+        let filters = self.hub.config.filters.limits();
+        let context = Context { held, admin: self.caller.grants.is_admin(), hold_max, filters };
         let mut parsed = shape::parse(&patched, context)
             .map_err(|error| Problem::invalid(codes::SUBSCRIPTION_INVALID, error))?;
         if matches!(asked, Asked::Patch(patch) if patch.get("lease_seconds").is_none()) {
@@ -248,12 +249,14 @@ fn check_target(guard: &Guard, wish: &Wish) -> Result<(), Problem> {
 mod tests {
     use super::*;
     use crate::config::Size;
+    use crate::domain::filter::Limits;
 
     #[test]
     fn a_target_that_is_a_refused_address_is_refused_at_once() {
         let check = |url: &str, expected: Option<&str>| {
             let value = json!({"filter": {"topic": "a"}, "sink": {"http": {"url": url}}});
-            let context = Context { held: None, admin: false, hold_max: Size(0) };
+            let filters = Limits::HARD;
+            let context = Context { held: None, admin: false, hold_max: Size(0), filters };
             let wish = shape::parse(&value, context).expect(url).wish;
             let outcome = check_target(&Guard::default(), &wish);
             assert_eq!(outcome.err().map(|problem| problem.code().0), expected, "{url}");

@@ -1,0 +1,190 @@
+//! What each node says of an event, what it is refused for, and what it is filed by.
+
+use serde_json::json;
+
+use super::*;
+use crate::domain::cloudevents;
+use crate::domain::filter::Limits;
+
+fn event() -> Event {
+    let text = br#"{"specversion":"1.0","id":"1","source":"/s","type":"flows.created",
+        "subject":"f1","n":5}"#;
+    cloudevents::parse(text).expect("valid event")
+}
+
+#[test]
+fn a_filter_says_yes_and_no_where_it_should() {
+    let check = |filter: Value, expected: bool| {
+        let parsed = Filter::parse(&filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
+        assert_eq!(parsed.matches(&event()), expected, "{filter}");
+        assert_eq!(parsed.print(), filter);
+    };
+    check(json!({"topic": "flows/+"}), true);
+    check(json!({"topic": "other/#"}), false);
+    check(json!({"exact": {"type": "flows.created", "subject": "f1"}}), true);
+    check(json!({"exact": {"type": "flows.created", "subject": "f2"}}), false);
+    check(json!({"exact": {"n": "5"}}), true);
+    check(json!({"prefix": {"source": "/"}}), true);
+    check(json!({"suffix": {"type": ".created"}}), true);
+    check(json!({"prefix": {"missing": "x"}}), false);
+    check(json!({"not": {"prefix": {"missing": "x"}}}), true);
+    check(json!({"all": [{"topic": "#"}, {"exact": {"id": "1"}}]}), true);
+    check(json!({"any": [{"topic": "x"}, {"exact": {"id": "2"}}]}), false);
+}
+
+#[test]
+fn a_bad_filter_is_refused_at_its_node() {
+    let check = |filter: Value, pointer: &str| {
+        assert_eq!(Filter::parse(&filter).expect_err("refused").pointer, pointer, "{filter}");
+    };
+    check(json!("x"), "");
+    check(json!({}), "");
+    check(json!({"topic": "a", "exact": {"id": "1"}}), "");
+    check(json!({"sql": "true"}), "/sql");
+    check(json!({"topic": "a/#/b"}), "/topic");
+    check(json!({"all": []}), "/all");
+    check(json!({"all": [{"topic": "a"}, {"exact": {}}]}), "/all/1/exact");
+    check(json!({"not": {"exact": {"type": 5}}}), "/not/exact/type");
+    check(json!({"exact": {"Type": "x"}}), "/exact/Type");
+    check(json!({"exists": []}), "/exists");
+    check(json!({"exists": ["subject", "Subject"]}), "/exists");
+    check(json!({"exists": 1}), "/exists");
+    check(json!({"data": {"path": "a"}}), "/data");
+    check(json!({"data": {"path": "a", "equals": 1, "in": [1]}}), "/data");
+    check(json!({"data": {"equals": 1, "in": [1]}}), "/data");
+    check(json!({"data": {"path": "a..b", "equals": 1}}), "/data/path");
+    check(json!({"data": {"path": 1, "equals": 1}}), "/data/path");
+    check(json!({"data": {"path": "a", "in": []}}), "/data/in");
+    check(json!({"data": {"path": "a", "exists": 1}}), "/data/exists");
+    check(json!({"data": {"path": "a", "like": 1}}), "/data/like");
+    check(json!({"any": [{"data": {"path": "a", "regex": "("}}]}), "/any/0/data/regex");
+    check(json!({"data": {"path": "a", "regex": "a{9999999}"}}), "/data/regex");
+    check(json!({"data": {"path": "a", "regex": "x".repeat(5_000)}}), "/data/regex");
+    let mut deep = json!({"topic": "a"});
+    for _ in 0..Limits::HARD.depth_max {
+        deep = json!({ "not": deep });
+    }
+    assert!(Filter::parse(&deep).is_err());
+}
+
+#[test]
+fn anchors_never_miss_a_match() {
+    let check = |filter: Value, anchored: Option<usize>| {
+        let anchors = Filter::parse(&filter).expect("valid").anchors();
+        assert_eq!(anchors.map(|anchors| anchors.len()), anchored, "{filter}");
+    };
+    check(json!({"topic": "a/+"}), Some(1));
+    check(json!({"topic": "#"}), None);
+    check(json!({"all": [{"topic": "#"}, {"exact": {"type": "t"}}]}), Some(1));
+    check(json!({"any": [{"topic": "a"}, {"exact": {"type": "t"}}]}), Some(2));
+    check(json!({"any": [{"topic": "a"}, {"prefix": {"type": "t"}}]}), None);
+    check(json!({"data": {"path": "a", "equals": 1}}), Some(1));
+    check(json!({"data": {"path": "a", "equals": [1]}}), None);
+    check(json!({"data": {"path": "a", "in": [1, "1", null]}}), Some(3));
+    check(json!({"data": {"path": "a", "in": [1, {}]}}), None);
+    check(json!({"data": {"path": "a", "exists": true}}), None);
+    check(json!({"exists": ["subject"]}), None);
+    check(json!({"not": {"topic": "a"}}), None);
+}
+
+#[test]
+fn a_test_of_data_says_yes_and_no_where_it_should() {
+    let text = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"x","data":
+        {"n":1.0,"big":9007199254740993,"text":"flow-7","list":[1,"a",{"k":2}],"none":null}}"#;
+    let event = cloudevents::parse(text).expect("valid event");
+    let check = |path: &str, test: &str, operand: Value, expected: bool| {
+        let filter = json!({"data": {"path": path, test: operand}});
+        let parsed = Filter::parse(&filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
+        assert_eq!(parsed.matches(&event), expected, "{filter}");
+        assert_eq!(parsed.print(), filter);
+        let opposite = Filter::Not(Box::new(parsed));
+        assert_eq!(opposite.matches(&event), !expected, "not {filter}");
+    };
+    check("n", "equals", json!(1), true);
+    check("n", "equals", json!("1"), false);
+    check("big", "equals", json!(9_007_199_254_740_993_u64), true);
+    check("big", "equals", json!(9_007_199_254_740_992_u64), false);
+    check("none", "equals", json!(null), true);
+    check("missing", "equals", json!(null), false);
+    check("list[2]", "equals", json!({"k": 2.0}), true);
+    check("list[2].k", "in", json!([1, 2]), true);
+    check("list[3]", "in", json!([1, 2]), false);
+    check("none", "exists", json!(true), true);
+    check("missing", "exists", json!(true), false);
+    check("missing.below", "exists", json!(false), true);
+    check("list", "contains", json!("a"), true);
+    check("list", "contains", json!({"k": 2}), true);
+    check("list", "contains", json!("b"), false);
+    check("text", "contains", json!("flow"), false);
+    check("text", "regex", json!("^flow-[0-9]+$"), true);
+    check("text", "regex", json!("^low"), false);
+    check("n", "regex", json!("1"), false);
+}
+
+#[test]
+fn data_that_is_not_json_makes_every_test_of_it_false() {
+    let plain = r#""datacontenttype":"text/plain","data":"{\"a\":1}""#;
+    let deep = format!(r#""data":{}1{}"#, "[".repeat(200), "]".repeat(200));
+    for data in ["\"n\":1", plain, &deep] {
+        let text = format!(r#"{{"specversion":"1.0","id":"1","source":"s","type":"t",{data}}}"#);
+        let event = cloudevents::parse(text.as_bytes()).expect(data);
+        for test in [json!({"equals": 1}), json!({"exists": true}), json!({"exists": false})] {
+            let mut data = test;
+            data["path"] = json!("a");
+            let filter = Filter::parse(&json!({ "data": data })).expect("valid");
+            assert!(!filter.matches(&event), "{data} of {text}");
+        }
+    }
+}
+
+#[test]
+fn attributes_exist_or_do_not() {
+    let check = |names: Value, expected: bool| {
+        let filter = Filter::parse(&json!({ "exists": names })).expect("valid");
+        assert_eq!(filter.matches(&event()), expected, "{names}");
+    };
+    check(json!("subject"), true);
+    check(json!(["subject", "n"]), true);
+    check(json!(["subject", "dataschema"]), false);
+}
+
+#[test]
+fn named_groups_are_captured_where_the_filter_holds() {
+    let text = br#"{"specversion":"1.0","id":"1","source":"s","type":"t",
+        "data":{"flow":"f-7","site":"ob-2"}}"#;
+    let event = cloudevents::parse(text).expect("valid event");
+    let regex = |path: &str, regex: &str| json!({"data": {"path": path, "regex": regex}});
+    let filter = json!({"all": [
+        regex("flow", "^f-(?<flow>.*)$"),
+        {"any": [regex("site", "^x(?<site>.*)"), regex("site", "^ob-(?<site>.*)(?<none>z)?$")]},
+        {"not": regex("flow", "(?<never>x)")},
+        regex("site", "(?<flow>ob)"),
+    ]});
+    let filter = Filter::parse(&filter).expect("valid");
+    let facts = Facts::new(&event);
+    assert!(filter.holds(&facts));
+    let found = filter.captures(&facts);
+    let found: Vec<_> = found.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    assert_eq!(found, [("flow", "7"), ("site", "2")]);
+}
+
+#[test]
+fn an_operator_may_allow_less() {
+    let limits = Limits { depth_max: 2, nodes_max: 3, bytes_max: 40, regex_bytes_max: 2 };
+    let check = |filter: Value, fits: bool| {
+        assert_eq!(Filter::parse_within(&filter, &limits).is_ok(), fits, "{filter}");
+    };
+    check(json!({"all": [{"topic": "a"}, {"topic": "b"}]}), true);
+    check(json!({"all": [{"topic": "a"}, {"topic": "b"}, {"topic": "c"}]}), false);
+    check(json!({"not": {"not": {"topic": "a"}}}), false);
+    check(json!({"topic": "a".repeat(40)}), false);
+    check(json!({"data": {"path": "a", "regex": "ab"}}), true);
+    check(json!({"data": {"path": "a", "regex": "abc"}}), false);
+}
+
+#[test]
+fn look_around_is_refused_with_a_hint() {
+    let filter = json!({"data": {"path": "a", "regex": "a(?=b)"}});
+    let error = Filter::parse(&filter).expect_err("refused");
+    assert!(error.detail.contains("look-around is not offered"), "{error}");
+}

@@ -13,7 +13,7 @@ type Texts = HashMap<String, BTreeSet<u32>>;
 
 /// Subscriptions by what must be true of their events.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub struct Index {
     topics: Trie<u32>,
     attributes: HashMap<String, Texts>,
     data: HashMap<Path, Texts>,
@@ -22,7 +22,7 @@ pub(super) struct Index {
 
 impl Index {
     /// Files a subscription under its filter.
-    pub(super) fn insert(&mut self, number: u32, filter: &Filter) {
+    pub fn insert(&mut self, number: u32, filter: &Filter) {
         let Some(anchors) = filter.anchors() else {
             self.rest.insert(number);
             return;
@@ -41,7 +41,7 @@ impl Index {
     }
 
     /// Takes a subscription out again. The filter is the one it was filed under.
-    pub(super) fn remove(&mut self, number: u32, filter: &Filter) {
+    pub fn remove(&mut self, number: u32, filter: &Filter) {
         let Some(anchors) = filter.anchors() else {
             self.rest.remove(&number);
             return;
@@ -58,7 +58,7 @@ impl Index {
     }
 
     /// Subscriptions that might match an event, each once, in the order of their numbers.
-    pub(super) fn candidates(&self, facts: &Facts<'_>, found: &mut Vec<u32>) {
+    pub fn candidates(&self, facts: &Facts<'_>, found: &mut Vec<u32>) {
         found.clear();
         found.extend(&self.rest);
         self.topics.matches(facts.event.topic.as_str(), &mut |number| found.push(*number));

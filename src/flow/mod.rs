@@ -22,6 +22,7 @@ pub use dispatch::Dispatch;
 pub use gate::{Caller, Gate};
 pub use ingest::{Ingest, Receipt, Ticket};
 pub use lanes::{LaneStatus, Lanes};
+pub use matcher::Index;
 pub use sweep::Sweep;
 
 use crate::domain::command::Refusal;

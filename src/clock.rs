@@ -37,9 +37,14 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A random number.
+/// A random number that nobody needs to be kept from guessing, from a generator in the process.
 pub fn dice() -> u32 {
-    u32::from_le_bytes(random())
+    rand::random()
+}
+
+/// The ids of a trace and of its first span (W3C Trace Context, section 3.2). Never zero.
+pub fn trace() -> (u128, u64) {
+    (rand::random::<u128>() | 1, rand::random::<u64>() | 1)
 }
 
 /// An id that sorts by time (UUID version 7, RFC 9562). Its random part comes from a generator in

@@ -170,8 +170,7 @@ fn traceparent(event: &Event) -> String {
     match event.attribute("traceparent") {
         Some(given) if given.len() == 55 && given.is_ascii() => given.into_owned(),
         Some(_) | None => {
-            let trace = u128::from_le_bytes(clock::random()) | 1;
-            let span = u64::from_le_bytes(clock::random()) | 1;
+            let (trace, span) = clock::trace();
             format!("00-{trace:032x}-{span:016x}-00")
         }
     }

@@ -79,10 +79,8 @@ impl Breaker {
     /// Whether a delivery may be started now.
     pub fn may_start(&self, now: Timestamp, rules: &Rules) -> Start {
         match self.state {
-            State::Closed { window, .. } => {
-                let room = self.in_flight < window.min(rules.in_flight_max);
-                if room { Start::Yes } else { Start::Later }
-            }
+            State::Closed { .. } if self.room(rules) > 0 => Start::Yes,
+            State::Closed { .. } => Start::Later,
             State::Open { probing: true, .. } => Start::Later,
             // The wall clock may have been set back since: no wait is longer than was asked for.
             State::Open { until, .. } if until > now && until <= after(now, rules.longest()) => {
@@ -158,6 +156,16 @@ impl Breaker {
         match self.state {
             State::Open { until, .. } => Some(until),
             State::Closed { .. } => None,
+        }
+    }
+
+    /// How many deliveries may be started now, if it is closed.
+    pub fn room(&self, rules: &Rules) -> usize {
+        match self.state {
+            State::Closed { window, .. } => {
+                window.min(rules.in_flight_max).saturating_sub(self.in_flight)
+            }
+            State::Open { .. } => 0,
         }
     }
 

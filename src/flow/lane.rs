@@ -41,6 +41,8 @@ pub(super) struct Lane {
     pub(super) stats: Arc<Stats>,
     /// Where it delivers to.
     pub(super) server: Server,
+    /// It waits for something that is under way to its target to come back.
+    pub(super) blocked: bool,
     /// Its target does not work, and the writer was told or is about to be.
     pub(super) told_parked: bool,
     /// Everything before it was looked at: queued, started or no match. A live lane looks at
@@ -131,6 +133,7 @@ impl Lane {
         Self {
             subscription,
             server,
+            blocked: false,
             told_parked: false,
             stats: Arc::new(Stats::default()),
             position,
@@ -185,7 +188,7 @@ impl Lane {
 
     /// The subscription has another target: what the old one asked for does not hold for it.
     pub(super) fn retarget(&mut self) {
-        self.ending = false;
+        (self.ending, self.blocked) = (false, false);
         self.held_until = Timestamp::UNIX_EPOCH;
     }
 

@@ -223,14 +223,18 @@ impl Roster {
                         continue;
                     }
                     Next::Blocked => {
-                        self.targets.block(&server, number);
+                        self.block(&server, number);
                         continue;
                     }
                     Next::At(time) => {
                         self.wakes.insert((time, Wake::Lane(number)));
+                        self.unblock(&server);
                         continue;
                     }
-                    Next::Nothing => continue,
+                    Next::Nothing => {
+                        self.unblock(&server);
+                        continue;
+                    }
                 };
             let probe = self.targets.start(&server);
             self.touch(number);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{self, Sources};
 use crate::domain::cloudevents;
+use crate::domain::delivery::Outcome;
 use crate::domain::filter::Filter;
 use crate::domain::record::Progress;
 use crate::domain::samples::{at, subscription};
@@ -159,4 +160,45 @@ async fn progress_tells_of_records_that_are_no_events_before_retention_can_take_
     assert_eq!(roster.progress(), None);
     roster.note_all();
     assert_eq!(roster.progress().map(|progress| progress.matched), Some(1_027), "before a stop");
+}
+
+/// Tasks that are started now, and then all of them that come back well.
+fn round(roster: &mut Roster) -> Vec<u32> {
+    let tasks: Vec<Task> = std::iter::from_fn(|| roster.next_task(at(0))).collect();
+    for task in &tasks {
+        let lane = roster.lanes.get_mut(&task.subscription.number).expect("it is there");
+        lane.finish(task.offset).expect("it was started");
+        let outcome = Outcome::Answered { status: 204, retry_after: None };
+        roster.returned(&task.server, task.probe, Some((&outcome, true)), at(0));
+    }
+    tasks.iter().map(|task| task.subscription.number).collect()
+}
+
+#[tokio::test]
+async fn lanes_of_a_full_target_take_turns_and_those_with_nothing_to_do_leave_theirs() {
+    let mut roster = roster(0);
+    (0..20).for_each(|number| roster.restore(held(number, Start::Now), None, None, at(0)));
+    roster.see(&event(0), 0);
+    let first: Vec<Task> = std::iter::from_fn(|| roster.next_task(at(0))).collect();
+    assert_eq!(first.len(), 8, "as many as the target takes");
+    // Of those that wait some are paused, and one is gone.
+    for number in [8, 9, 11] {
+        let mut paused = held(number, Start::Now);
+        paused.state = State::Paused;
+        roster.update(&paused, 1, at(0));
+    }
+    roster.remove(10);
+    for task in &first {
+        roster.lanes.get_mut(&task.subscription.number).expect("there").finish(0);
+        roster.returned(&task.server, task.probe, None, at(0));
+    }
+    assert_eq!(round(&mut roster), [12, 13, 14, 15, 16, 17, 18, 19]);
+    assert_eq!(round(&mut roster), [0; 0]);
+    // More events than the target takes at once: everybody has a turn before anybody a second one.
+    (1..3).for_each(|offset| roster.see(&event(offset), 0));
+    let mut all: Vec<u32> = (0..4).flat_map(|_| round(&mut roster)).collect();
+    assert_eq!(all.len(), 32);
+    all.truncate(16);
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 18, 19]);
 }

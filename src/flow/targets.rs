@@ -1,7 +1,7 @@
 //! Targets: what subscriptions that deliver to the same server share: its breaker, and how much may
 //! be under way to it. A dead server costs one probe, however many subscriptions deliver there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::roster::Roster;
@@ -25,8 +25,9 @@ struct Target {
     breaker: Breaker,
     /// Lanes that deliver there.
     lanes: BTreeSet<u32>,
-    /// Lanes that have something to start and wait for one under way to come back.
-    blocked: BTreeSet<u32>,
+    /// Lanes that have something to start and wait for one under way to come back, the longest
+    /// waiting first. Some may be gone, or deliver elsewhere by now.
+    blocked: VecDeque<u32>,
 }
 
 /// Subscriptions whose state is to be written down.
@@ -62,7 +63,6 @@ impl Targets {
     pub(super) fn leave(&mut self, server: &Server, number: u32) {
         if let Some(target) = self.held.get_mut(server) {
             target.lanes.remove(&number);
-            target.blocked.remove(&number);
         }
         self.forget(server);
     }
@@ -71,13 +71,6 @@ impl Targets {
     pub(super) fn may_start(&self, server: &Server, now: Timestamp) -> Start {
         let target = self.held.get(server);
         target.map_or(Start::Yes, |target| target.breaker.may_start(now, &self.rules))
-    }
-
-    /// Has a lane looked at again when something comes back.
-    pub(super) fn block(&mut self, server: &Server, number: u32) {
-        if let Some(target) = self.held.get_mut(server) {
-            target.blocked.insert(number);
-        }
     }
 
     /// Takes note of a delivery that is started. True: it is a probe.
@@ -123,7 +116,6 @@ impl Roster {
             Some(_) | None => Change::None,
         };
         let until = target.breaker.open_until();
-        let mut again = std::mem::take(&mut target.blocked);
         let lanes = match change {
             Change::None if was_probe => target.lanes.clone(),
             Change::None => BTreeSet::new(),
@@ -132,10 +124,7 @@ impl Roster {
         self.targets.forget(server);
         match (change, outcome) {
             (Change::Opened, Some((outcome, _))) => self.park(&lanes, outcome.to_string()),
-            (Change::Closed, _) => {
-                self.unpark(&lanes);
-                again.extend(&lanes);
-            }
+            (Change::Closed, _) => self.unpark(&lanes),
             (Change::Opened | Change::None, _) => {}
         }
         for number in &lanes {
@@ -143,6 +132,40 @@ impl Roster {
             lane.stats.set_parked_until(until);
             if change == Change::Closed {
                 lane.fall_all_due();
+            }
+        }
+        // Whom a change concerns; else as many of those that wait as there is room for.
+        match change {
+            Change::Opened | Change::Closed => lanes.iter().for_each(|number| self.touch(*number)),
+            Change::None => self.unblock(server),
+        }
+    }
+
+    /// Has a lane looked at again when something comes back.
+    pub(super) fn block(&mut self, server: &Server, number: u32) {
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        if let (false, Some(target)) = (lane.blocked, self.targets.held.get_mut(server)) {
+            lane.blocked = true;
+            target.blocked.push_back(number);
+        }
+    }
+
+    /// Has as many of the lanes that wait looked at again as there is room for. One that has
+    /// nothing to start any more leaves its place to the next: see `next_task`.
+    pub(super) fn unblock(&mut self, server: &Server) {
+        let targets = &mut self.targets;
+        let Some(target) = targets.held.get_mut(server) else { return };
+        // Behind a breaker that is open, all have to learn until when.
+        let is_open = target.breaker.open_until().is_some();
+        let mut room = if is_open { usize::MAX } else { target.breaker.room(&targets.rules) };
+        let mut again = Vec::new();
+        while room > 0
+            && let Some(number) = target.blocked.pop_front()
+        {
+            if let Some(lane) = self.lanes.get_mut(&number).filter(|lane| lane.blocked) {
+                lane.blocked = false;
+                again.push(number);
+                room -= 1;
             }
         }
         again.into_iter().for_each(|number| self.touch(number));
@@ -159,11 +182,13 @@ impl Roster {
 
     /// Somebody had a parked subscription go on: its target is tried at once.
     pub(super) fn hurry(&mut self, server: &Server, now: Timestamp) {
-        if let Some(target) = self.targets.held.get_mut(server) {
-            target.breaker.hurry(now);
-            let lanes = target.lanes.clone();
-            lanes.into_iter().for_each(|number| self.touch(number));
+        let Some(target) = self.targets.held.get_mut(server) else { return };
+        if target.breaker.open_until().is_none() {
+            return;
         }
+        target.breaker.hurry(now);
+        let lanes = target.lanes.clone();
+        lanes.into_iter().for_each(|number| self.touch(number));
     }
 
     /// What is to be written down of parking, since this was last asked.

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
+use super::limits::Limits;
 use super::path::Path;
 use crate::domain::Invalid;
-
-/// Largest compiled form of a regular expression, and of what it remembers while it searches.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
 
 /// A test at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +48,13 @@ impl Eq for Pattern {}
 
 impl Pattern {
     /// Reads and compiles an expression.
-    pub fn parse(text: &str, bytes_max: usize) -> Result<Self, Invalid> {
+    pub fn parse(text: &str, limits: &Limits) -> Result<Self, Invalid> {
+        let Limits { regex_bytes_max: bytes_max, regex_compiled_max: compiled_max, .. } = *limits;
         if text.len() > bytes_max {
             return Err(Invalid::new("", format!("must have at most {bytes_max} bytes")));
         }
         let mut builder = RegexBuilder::new(text);
-        builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX);
+        builder.size_limit(compiled_max).dfa_size_limit(compiled_max);
         builder.build().map(Self).map_err(|error| {
             let hint = match ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|sign| text.contains(sign)) {
                 true => "; look-around is not offered: combine nodes by all and not instead",
@@ -129,8 +128,10 @@ impl DataTest {
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
+            let mixed = one.is_f64() != other.is_f64();
+            let exact = || !mixed || is_exact(one) && is_exact(other);
             let as_float = one.is_f64() || other.is_f64();
-            one == other || as_float && one.as_f64() == other.as_f64()
+            one == other || as_float && one.as_f64() == other.as_f64() && exact()
         }
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
@@ -143,7 +144,15 @@ fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// A scalar as a text that is the same for values that are the same; `None` for anything else.
+/// Whether a floating-point number can be this number: a whole one has at most 53 digits in base 2,
+/// zeros at its end not counted.
+fn is_exact(number: &Number) -> bool {
+    let whole = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+    whole.is_none_or(|whole| whole.leading_zeros() + whole.trailing_zeros() >= 64 - 53)
+}
+
+/// A scalar as a text that is the same for values that are the same, and seldom for others; `None`
+/// for anything else.
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         // Adding zero takes the sign off a negative one.

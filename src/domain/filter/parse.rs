@@ -96,7 +96,8 @@ impl Parser<'_> {
         };
         let path_at = format!("{at}/path");
         let path = path.as_str().ok_or_else(|| Invalid::new(&path_at, "must be a string"))?;
-        let path = Path::parse(path).map_err(|error| error.under(&path_at))?;
+        let path = Path::parse(path, self.limits.path_depth_max);
+        let path = path.map_err(|error| error.under(&path_at))?;
         let at = format!("{at}/{}", escape_pointer(name));
         let test = match name.as_str() {
             "equals" => Test::Equals(operand.clone()),
@@ -113,7 +114,7 @@ impl Parser<'_> {
             "regex" => {
                 let text = operand.as_str();
                 let text = text.ok_or_else(|| Invalid::new(&at, "must be a string"))?;
-                let pattern = Pattern::parse(text, self.limits.regex_bytes_max);
+                let pattern = Pattern::parse(text, self.limits);
                 Test::Regex(pattern.map_err(|error| error.under(&at))?)
             }
             unknown => {
@@ -124,20 +125,21 @@ impl Parser<'_> {
     }
 }
 
-/// The name of one attribute, or a list of names.
+/// The name of one attribute, or a list of names. An error in a list points at the name.
 fn names(value: &Value, at: &str) -> Result<BTreeSet<String>, Invalid> {
     let form = || Invalid::new(at, "must be an attribute name or a list of names, not empty");
-    let list = match value {
-        Value::String(_) => std::slice::from_ref(value),
-        Value::Array(list) if !list.is_empty() => list,
-        _ => return Err(form()),
-    };
-    let name = |name: &Value| {
-        let name = name.as_str().ok_or_else(form)?;
+    let name = |name: &Value, at: &str| {
+        let name = name.as_str().ok_or_else(|| Invalid::new(at, "must be an attribute name"))?;
         check_name(name).map_err(|error| Invalid::new(at, error.detail))?;
         Ok(name.to_owned())
     };
-    list.iter().map(name).collect()
+    match value {
+        Value::String(_) => Ok(BTreeSet::from([name(value, at)?])),
+        Value::Array(list) if !list.is_empty() => {
+            list.iter().zip(0..).map(|(item, index)| name(item, &format!("{at}/{index}"))).collect()
+        }
+        _ => Err(form()),
+    }
 }
 
 fn texts(value: &Value, at: &str) -> Result<BTreeMap<String, String>, Invalid> {

@@ -9,6 +9,12 @@ use super::limits::Limits;
 use super::path::Path;
 use crate::domain::Invalid;
 
+/// The least that a compiled regular expression is taken to have.
+const COMPILED_BYTES_MIN: usize = 4 << 10;
+
+/// What an expression may remember while it searches, if its compiled form is not larger.
+const REMEMBERED_BYTES_MIN: usize = 64 << 10;
+
 /// A test at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataTest {
@@ -47,15 +53,21 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Pattern {
-    /// Reads and compiles an expression.
-    pub fn parse(text: &str, limits: &Limits) -> Result<Self, Invalid> {
+    /// Reads and compiles an expression. What it takes compiled is taken out of the room.
+    pub(super) fn parse(text: &str, limits: &Limits, room: &mut usize) -> Result<Self, Invalid> {
         let Limits { regex_bytes_max: bytes_max, regex_compiled_max: compiled_max, .. } = *limits;
         if text.len() > bytes_max {
             return Err(Invalid::new("", format!("must have at most {bytes_max} bytes")));
         }
-        let mut builder = RegexBuilder::new(text);
-        builder.size_limit(compiled_max).dfa_size_limit(compiled_max);
-        builder.build().map(Self).map_err(|error| {
+        compile(text, room).map(Self).map_err(|error| {
+            if matches!(error, regex::Error::CompiledTooBig(_)) {
+                let detail = format!(
+                    "is too large: compiled, the regular expressions of a filter take at most \
+                     {compiled_max} bytes together; repeat less, and write [0-9A-Za-z_] in place \
+                     of \\w, [0-9] in place of \\d"
+                );
+                return Invalid::new("", detail);
+            }
             let hint = match ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|sign| text.contains(sign)) {
                 true => "; look-around is not offered: combine nodes by all and not instead",
                 false => "",
@@ -76,6 +88,24 @@ impl Pattern {
         for name in self.0.capture_names().flatten() {
             if let Some(value) = captures.name(name) {
                 found.entry(name.to_owned()).or_insert_with(|| value.as_str().to_owned());
+            }
+        }
+    }
+}
+
+/// Compiles within the room. An expression does not tell how large it is: it takes the smallest of
+/// some sizes that it fits into.
+fn compile(text: &str, room: &mut usize) -> Result<Regex, regex::Error> {
+    let mut size = COMPILED_BYTES_MIN.min(*room);
+    loop {
+        let mut builder = RegexBuilder::new(text);
+        builder.size_limit(size).dfa_size_limit(size.max(REMEMBERED_BYTES_MIN));
+        match builder.build() {
+            Err(regex::Error::CompiledTooBig(_)) if size < *room => size = (4 * size).min(*room),
+            Err(error) => return Err(error),
+            Ok(regex) => {
+                *room -= size;
+                return Ok(regex);
             }
         }
     }

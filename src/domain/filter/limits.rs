@@ -11,7 +11,7 @@ pub struct Limits {
     pub bytes_max: usize,
     /// Longest regular expression, in bytes of its text.
     pub regex_bytes_max: usize,
-    /// Largest compiled form of a regular expression, and of what it remembers while it searches.
+    /// Largest compiled form of all its regular expressions together.
     pub regex_compiled_max: usize,
     /// Most steps of a path.
     pub path_depth_max: usize,

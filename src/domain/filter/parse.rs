@@ -25,7 +25,8 @@ impl Filter {
 
     /// Reads a filter within an operator's limits.
     pub fn parse_within(value: &Value, limits: &Limits) -> Result<Self, Invalid> {
-        let filter = Parser { limits, nodes: 0 }.node(value, "", 1)?;
+        let filter =
+            Parser { limits, nodes: 0, room: limits.regex_compiled_max }.node(value, "", 1)?;
         match filter.print().to_string().len() > limits.bytes_max {
             true => {
                 let detail = format!("must have at most {} bytes as JSON", limits.bytes_max);
@@ -39,6 +40,8 @@ impl Filter {
 struct Parser<'a> {
     limits: &'a Limits,
     nodes: usize,
+    /// What is left for compiled regular expressions.
+    room: usize,
 }
 
 impl Parser<'_> {
@@ -87,7 +90,7 @@ impl Parser<'_> {
         Ok(filters)
     }
 
-    fn data(&self, value: &Value, at: &str) -> Result<DataTest, Invalid> {
+    fn data(&mut self, value: &Value, at: &str) -> Result<DataTest, Invalid> {
         let object = value.as_object().filter(|object| object.len() == 2);
         let path = object.and_then(|object| object.get("path"));
         let other = object.and_then(|object| object.iter().find(|(name, _)| *name != "path"));
@@ -114,7 +117,7 @@ impl Parser<'_> {
             "regex" => {
                 let text = operand.as_str();
                 let text = text.ok_or_else(|| Invalid::new(&at, "must be a string"))?;
-                let pattern = Pattern::parse(text, self.limits);
+                let pattern = Pattern::parse(text, self.limits, &mut self.room);
                 Test::Regex(pattern.map_err(|error| error.under(&at))?)
             }
             unknown => {

@@ -197,6 +197,22 @@ fn an_operator_may_allow_less() {
 }
 
 #[test]
+fn the_expressions_of_a_filter_have_one_room_together() {
+    let limits = Limits { regex_compiled_max: 1 << 20, ..Limits::HARD };
+    let check = |regex: &str, count: usize, refused_at: Option<&str>| {
+        let node = |_| json!({"data": {"path": "a", "regex": regex}});
+        let filter = json!({"any": (0..count).map(node).collect::<Vec<_>>()});
+        let error = Filter::parse_within(&filter, &limits).err().map(|error| error.pointer);
+        assert_eq!(error.as_deref(), refused_at, "{count} of {regex}");
+    };
+    check("^flow-[0-9]+$", 255, None);
+    check("^(?<flow>[0-9a-f-]{36})$", 60, None);
+    check("\\w{20}", 1, None);
+    check("\\w{20}", 2, Some("/any/1/data/regex"));
+    check("\\w{200}", 1, Some("/any/0/data/regex"));
+}
+
+#[test]
 fn look_around_is_refused_with_a_hint() {
     let filter = json!({"data": {"path": "a", "regex": "a(?=b)"}});
     let error = Filter::parse(&filter).expect_err("refused");

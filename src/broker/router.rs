@@ -3,7 +3,7 @@
 //!
 //! Never here: a wait for a client, a copy of an event.
 
-use std::cmp::Reverse;
+use std::cmp::{self, Reverse};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
@@ -51,6 +51,20 @@ struct Filing {
 impl PartialEq for Filing {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.mailbox, &other.mailbox)
+    }
+}
+
+impl Eq for Filing {}
+
+impl PartialOrd for Filing {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Filing {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        Arc::as_ptr(&self.mailbox).cmp(&Arc::as_ptr(&other.mailbox))
     }
 }
 

@@ -103,6 +103,8 @@ fn check(config: &Config) -> Result<(), Error> {
         ("filters.nodes_max", asked.nodes_max, most.nodes_max),
         ("filters.bytes_max", asked.bytes_max, most.bytes_max),
         ("filters.regex_bytes_max", asked.regex_bytes_max, most.regex_bytes_max),
+        ("filters.regex_compiled_max", asked.regex_compiled_max, most.regex_compiled_max),
+        ("filters.path_depth_max", asked.path_depth_max, most.path_depth_max),
     ];
     let off = bounded.iter().find(|(_, asked, most)| *asked == 0 || asked > most);
     if let Some((key, _, most)) = off {
@@ -224,6 +226,25 @@ mod tests {
     fn load_env(pairs: &[(&str, &str)]) -> Result<Loaded, Error> {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         load(&Sources { environment: pairs.iter().map(own).collect(), ..Sources::default() })
+    }
+
+    #[test]
+    fn filters_cannot_be_allowed_more_than_is_safe() {
+        let check = |variable: &str, most: &str, more: &str| {
+            load_env(&[(variable, most)]).expect(variable);
+            let none = if more.ends_with("KiB") || more.ends_with("MiB") { "0B" } else { "0" };
+            let key = variable.trim_start_matches("TIDINGS__").replace("__", ".").to_lowercase();
+            for bad in [more, none] {
+                let error = load_env(&[(variable, bad)]).expect_err(variable);
+                assert_eq!(error.source_name, key, "{bad}: {error}");
+            }
+        };
+        check("TIDINGS__FILTERS__DEPTH_MAX", "32", "33");
+        check("TIDINGS__FILTERS__NODES_MAX", "1024", "1025");
+        check("TIDINGS__FILTERS__BYTES_MAX", "256KiB", "257KiB");
+        check("TIDINGS__FILTERS__REGEX_BYTES_MAX", "4KiB", "5KiB");
+        check("TIDINGS__FILTERS__REGEX_COMPILED_MAX", "4MiB", "5MiB");
+        check("TIDINGS__FILTERS__PATH_DEPTH_MAX", "128", "129");
     }
 
     #[test]

@@ -59,6 +59,8 @@ impl Filters {
             nodes_max: self.nodes_max,
             bytes_max: self.bytes_max.bytes(),
             regex_bytes_max: self.regex_bytes_max.bytes(),
+            regex_compiled_max: self.regex_compiled_max.bytes(),
+            path_depth_max: self.path_depth_max,
         }
     }
 }
@@ -112,7 +114,14 @@ section!(/// `[events]`
 section!(/// `[subscriptions]`
     Subscriptions { count_max: usize, ended_keep: Span, hold_max: Size });
 section!(/// `[filters]`
-    Filters { depth_max: usize, nodes_max: usize, bytes_max: Size, regex_bytes_max: Size });
+Filters {
+    depth_max: usize,
+    nodes_max: usize,
+    bytes_max: Size,
+    regex_bytes_max: Size,
+    regex_compiled_max: Size,
+    path_depth_max: usize,
+});
 section!(/// `[lease]`
     Lease { min: Span, max: Span, default: Span });
 section!(/// `[delivery]`

@@ -1,12 +1,12 @@
 //! A topic trie: finds the filters that match a topic in time that does not grow with those that do
 //! not. Used by the matcher (subscriptions) and by the MQTT router (sessions).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::topic::TopicFilter;
 
-/// Values filed under topic filters. One value may be filed under several filters, and several
-/// values under one.
+/// Values filed under topic filters. One value may be filed under several filters, once each, and
+/// several values under one.
 #[derive(Debug)]
 pub struct Trie<T> {
     root: Node<T>,
@@ -17,13 +17,14 @@ pub struct Trie<T> {
 struct Node<T> {
     levels: HashMap<Box<str>, Node<T>>,
     any: Option<Box<Node<T>>>,
-    rest: Vec<T>,
-    here: Vec<T>,
+    // In order, so that taking one out takes no longer where there are many.
+    rest: BTreeSet<T>,
+    here: BTreeSet<T>,
 }
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { levels: HashMap::new(), any: None, rest: Vec::new(), here: Vec::new() }
+        Self { levels: HashMap::new(), any: None, rest: BTreeSet::new(), here: BTreeSet::new() }
     }
 }
 
@@ -39,26 +40,24 @@ impl<T> Default for Trie<T> {
     }
 }
 
-impl<T: PartialEq> Trie<T> {
-    /// Files a value under a filter.
+impl<T: Ord> Trie<T> {
+    /// Files a value under a filter; one that is filed there already stays as it is.
     pub fn insert(&mut self, filter: &TopicFilter, value: T) {
         let mut node = &mut self.root;
         for level in filter.as_str().split('/') {
             match level {
                 "#" => {
-                    node.rest.push(value);
-                    self.entries += 1;
+                    self.entries += usize::from(node.rest.insert(value));
                     return;
                 }
                 "+" => node = node.any.get_or_insert_default(),
                 name => node = node.levels.entry(name.into()).or_default(),
             }
         }
-        node.here.push(value);
-        self.entries += 1;
+        self.entries += usize::from(node.here.insert(value));
     }
 
-    /// Takes one filing of a value under a filter back. Branches left empty are freed.
+    /// Takes a value out from under a filter. Branches left empty are freed.
     pub fn remove(&mut self, filter: &TopicFilter, value: &T) -> bool {
         let levels: Vec<&str> = filter.as_str().split('/').collect();
         let removed = remove_below(&mut self.root, &levels, value);
@@ -99,12 +98,12 @@ fn walk<'a, T>(node: &'a Node<T>, levels: &[&str], reserved: bool, found: &mut i
     }
 }
 
-fn remove_below<T: PartialEq>(node: &mut Node<T>, levels: &[&str], value: &T) -> bool {
+fn remove_below<T: Ord>(node: &mut Node<T>, levels: &[&str], value: &T) -> bool {
     let Some((first, below)) = levels.split_first() else {
-        return take(&mut node.here, value);
+        return node.here.remove(value);
     };
     match *first {
-        "#" => take(&mut node.rest, value),
+        "#" => node.rest.remove(value),
         "+" => {
             let Some(child) = &mut node.any else { return false };
             let removed = remove_below(child, below, value);
@@ -124,14 +123,11 @@ fn remove_below<T: PartialEq>(node: &mut Node<T>, levels: &[&str], value: &T) ->
     }
 }
 
-fn take<T: PartialEq>(values: &mut Vec<T>, value: &T) -> bool {
-    let Some(position) = values.iter().position(|held| held == value) else { return false };
-    values.swap_remove(position);
-    true
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::cmp::Ordering;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -166,6 +162,61 @@ mod tests {
             let expected: Vec<usize> = (0..parsed.len()).filter(matching).collect();
             prop_assert_eq!(found, expected);
         }
+    }
+
+    thread_local! {
+        static COMPARISONS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// A value that counts how often it is compared.
+    #[derive(Debug)]
+    struct Counted(u32);
+
+    impl PartialEq for Counted {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+
+    impl Eq for Counted {}
+
+    impl PartialOrd for Counted {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl Ord for Counted {
+        fn cmp(&self, other: &Self) -> Ordering {
+            COMPARISONS.set(COMPARISONS.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    #[test]
+    fn taking_a_value_out_does_not_look_at_all_others() {
+        const VALUES: u32 = 2_000;
+        for text in ["a/b", "a/#", "+/b"] {
+            let filter = TopicFilter::parse(text).expect(text);
+            let mut trie = Trie::default();
+            (0..VALUES).for_each(|number| trie.insert(&filter, Counted(number)));
+            COMPARISONS.set(0);
+            for number in (0..VALUES).rev() {
+                assert!(trie.remove(&filter, &Counted(number)));
+            }
+            let each = COMPARISONS.get() / u64::from(VALUES);
+            assert!(trie.is_empty() && each < 100, "{text}: {each} comparisons a removal");
+        }
+    }
+
+    #[test]
+    fn a_value_is_filed_under_a_filter_once() {
+        let filter = TopicFilter::parse("a/#").expect("valid");
+        let mut trie = Trie::default();
+        trie.insert(&filter, 1);
+        trie.insert(&filter, 1);
+        assert_eq!(trie.len(), 1);
+        assert!(trie.remove(&filter, &1) && !trie.remove(&filter, &1) && trie.is_empty());
     }
 
     #[test]

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
+use super::limits::Limits;
 use super::path::Path;
 use crate::domain::Invalid;
 
-/// Largest compiled form of a regular expression, and of what it remembers while it searches.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
+/// The least that a compiled regular expression is taken to have.
+const COMPILED_BYTES_MIN: usize = 4 << 10;
+
+/// What an expression may remember while it searches, if its compiled form is not larger.
+const REMEMBERED_BYTES_MIN: usize = 64 << 10;
 
 /// A test at a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +53,21 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Pattern {
-    /// Reads and compiles an expression.
-    pub fn parse(text: &str, bytes_max: usize) -> Result<Self, Invalid> {
+    /// Reads and compiles an expression. What it takes compiled is taken out of the room.
+    pub(super) fn parse(text: &str, limits: &Limits, room: &mut usize) -> Result<Self, Invalid> {
+        let Limits { regex_bytes_max: bytes_max, regex_compiled_max: compiled_max, .. } = *limits;
         if text.len() > bytes_max {
             return Err(Invalid::new("", format!("must have at most {bytes_max} bytes")));
         }
-        let mut builder = RegexBuilder::new(text);
-        builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX);
-        builder.build().map(Self).map_err(|error| {
+        compile(text, room).map(Self).map_err(|error| {
+            if matches!(error, regex::Error::CompiledTooBig(_)) {
+                let detail = format!(
+                    "is too large: compiled, the regular expressions of a filter take at most \
+                     {compiled_max} bytes together; repeat less, and write [0-9A-Za-z_] in place \
+                     of \\w, [0-9] in place of \\d"
+                );
+                return Invalid::new("", detail);
+            }
             let hint = match ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|sign| text.contains(sign)) {
                 true => "; look-around is not offered: combine nodes by all and not instead",
                 false => "",
@@ -77,6 +88,24 @@ impl Pattern {
         for name in self.0.capture_names().flatten() {
             if let Some(value) = captures.name(name) {
                 found.entry(name.to_owned()).or_insert_with(|| value.as_str().to_owned());
+            }
+        }
+    }
+}
+
+/// Compiles within the room. An expression does not tell how large it is: it takes the smallest of
+/// some sizes that it fits into.
+fn compile(text: &str, room: &mut usize) -> Result<Regex, regex::Error> {
+    let mut size = COMPILED_BYTES_MIN.min(*room);
+    loop {
+        let mut builder = RegexBuilder::new(text);
+        builder.size_limit(size).dfa_size_limit(size.max(REMEMBERED_BYTES_MIN));
+        match builder.build() {
+            Err(regex::Error::CompiledTooBig(_)) if size < *room => size = (4 * size).min(*room),
+            Err(error) => return Err(error),
+            Ok(regex) => {
+                *room -= size;
+                return Ok(regex);
             }
         }
     }
@@ -129,8 +158,10 @@ impl DataTest {
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
+            let mixed = one.is_f64() != other.is_f64();
+            let exact = || !mixed || is_exact(one) && is_exact(other);
             let as_float = one.is_f64() || other.is_f64();
-            one == other || as_float && one.as_f64() == other.as_f64()
+            one == other || as_float && one.as_f64() == other.as_f64() && exact()
         }
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
@@ -143,7 +174,15 @@ fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// A scalar as a text that is the same for values that are the same; `None` for anything else.
+/// Whether a floating-point number can be this number: a whole one has at most 53 digits in base 2,
+/// zeros at its end not counted.
+fn is_exact(number: &Number) -> bool {
+    let whole = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+    whole.is_none_or(|whole| whole.leading_zeros() + whole.trailing_zeros() >= 64 - 53)
+}
+
+/// A scalar as a text that is the same for values that are the same, and seldom for others; `None`
+/// for anything else.
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         // Adding zero takes the sign off a negative one.

@@ -25,7 +25,8 @@ impl Filter {
 
     /// Reads a filter within an operator's limits.
     pub fn parse_within(value: &Value, limits: &Limits) -> Result<Self, Invalid> {
-        let filter = Parser { limits, nodes: 0 }.node(value, "", 1)?;
+        let filter =
+            Parser { limits, nodes: 0, room: limits.regex_compiled_max }.node(value, "", 1)?;
         match filter.print().to_string().len() > limits.bytes_max {
             true => {
                 let detail = format!("must have at most {} bytes as JSON", limits.bytes_max);
@@ -39,6 +40,8 @@ impl Filter {
 struct Parser<'a> {
     limits: &'a Limits,
     nodes: usize,
+    /// What is left for compiled regular expressions.
+    room: usize,
 }
 
 impl Parser<'_> {
@@ -87,7 +90,7 @@ impl Parser<'_> {
         Ok(filters)
     }
 
-    fn data(&self, value: &Value, at: &str) -> Result<DataTest, Invalid> {
+    fn data(&mut self, value: &Value, at: &str) -> Result<DataTest, Invalid> {
         let object = value.as_object().filter(|object| object.len() == 2);
         let path = object.and_then(|object| object.get("path"));
         let other = object.and_then(|object| object.iter().find(|(name, _)| *name != "path"));
@@ -96,7 +99,8 @@ impl Parser<'_> {
         };
         let path_at = format!("{at}/path");
         let path = path.as_str().ok_or_else(|| Invalid::new(&path_at, "must be a string"))?;
-        let path = Path::parse(path).map_err(|error| error.under(&path_at))?;
+        let path = Path::parse(path, self.limits.path_depth_max);
+        let path = path.map_err(|error| error.under(&path_at))?;
         let at = format!("{at}/{}", escape_pointer(name));
         let test = match name.as_str() {
             "equals" => Test::Equals(operand.clone()),
@@ -113,7 +117,7 @@ impl Parser<'_> {
             "regex" => {
                 let text = operand.as_str();
                 let text = text.ok_or_else(|| Invalid::new(&at, "must be a string"))?;
-                let pattern = Pattern::parse(text, self.limits.regex_bytes_max);
+                let pattern = Pattern::parse(text, self.limits, &mut self.room);
                 Test::Regex(pattern.map_err(|error| error.under(&at))?)
             }
             unknown => {
@@ -124,20 +128,21 @@ impl Parser<'_> {
     }
 }
 
-/// The name of one attribute, or a list of names.
+/// The name of one attribute, or a list of names. An error in a list points at the name.
 fn names(value: &Value, at: &str) -> Result<BTreeSet<String>, Invalid> {
     let form = || Invalid::new(at, "must be an attribute name or a list of names, not empty");
-    let list = match value {
-        Value::String(_) => std::slice::from_ref(value),
-        Value::Array(list) if !list.is_empty() => list,
-        _ => return Err(form()),
-    };
-    let name = |name: &Value| {
-        let name = name.as_str().ok_or_else(form)?;
+    let name = |name: &Value, at: &str| {
+        let name = name.as_str().ok_or_else(|| Invalid::new(at, "must be an attribute name"))?;
         check_name(name).map_err(|error| Invalid::new(at, error.detail))?;
         Ok(name.to_owned())
     };
-    list.iter().map(name).collect()
+    match value {
+        Value::String(_) => Ok(BTreeSet::from([name(value, at)?])),
+        Value::Array(list) if !list.is_empty() => {
+            list.iter().zip(0..).map(|(item, index)| name(item, &format!("{at}/{index}"))).collect()
+        }
+        _ => Err(form()),
+    }
 }
 
 fn texts(value: &Value, at: &str) -> Result<BTreeMap<String, String>, Invalid> {

@@ -6,9 +6,6 @@ use serde_json::Value;
 
 use crate::domain::Invalid;
 
-/// Most steps of a path.
-const STEPS_MAX: usize = 32;
-
 /// A place in JSON data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path(Vec<Step>);
@@ -22,14 +19,14 @@ enum Step {
 impl Path {
     /// Reads a path: member names with dots between them, `[n]` for an element of a list,
     /// `["name"]` for a name with other characters than letters, digits, `_` and `-`.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    pub fn parse(text: &str, depth_max: usize) -> Result<Self, Invalid> {
         let (mut steps, mut rest) = (Vec::new(), text);
         while !rest.is_empty() || steps.is_empty() {
             let (step, after) = next_step(rest, steps.is_empty()).ok_or_else(|| bad(text, rest))?;
             steps.push(step);
             rest = after;
-            if steps.len() > STEPS_MAX {
-                return Err(Invalid::new("", format!("a path has at most {STEPS_MAX} steps")));
+            if steps.len() > depth_max {
+                return Err(Invalid::new("", format!("a path has at most {depth_max} steps")));
             }
         }
         Ok(Self(steps))
@@ -99,11 +96,13 @@ mod tests {
 
     use super::*;
 
+    const DEPTH_MAX: usize = 32;
+
     #[test]
     fn a_path_leads_to_its_place_and_reads_back() {
         let data = json!({"event": {"id": 7, "a.b": [1, {"ü-x": null}], "": 3}, "0": 5});
         let check = |text: &str, expected: Option<Value>| {
-            let path = Path::parse(text).expect(text);
+            let path = Path::parse(text, DEPTH_MAX).expect(text);
             assert_eq!(path.find(&data).cloned(), expected, "{text}");
             assert_eq!(path.to_string(), text);
         };
@@ -118,17 +117,18 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_refused() {
-        let long = vec!["a"; STEPS_MAX + 1].join(".");
+        let long = vec!["a"; DEPTH_MAX + 1].join(".");
         for text in ["", ".", "a.", "a..b", "[", "[x]", "[-1]", "[\"a]", "a b", "$.a", &long] {
-            assert!(Path::parse(text).is_err(), "{text}");
+            assert!(Path::parse(text, DEPTH_MAX).is_err(), "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_a_path_that_reads_back_or_an_error(text in "[a.\\[\\]\"0 ü]{0,12}") {
-            if let Ok(path) = Path::parse(&text) {
-                prop_assert_eq!(Path::parse(&path.to_string()).expect("printed"), path);
+            if let Ok(path) = Path::parse(&text, DEPTH_MAX) {
+                let again = Path::parse(&path.to_string(), DEPTH_MAX).expect("printed");
+                prop_assert_eq!(again, path);
             }
         }
     }

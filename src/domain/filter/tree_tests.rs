@@ -1,5 +1,6 @@
 //! What each node says of an event, what it is refused for, and what it is filed by.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -47,7 +48,9 @@ fn a_bad_filter_is_refused_at_its_node() {
     check(json!({"not": {"exact": {"type": 5}}}), "/not/exact/type");
     check(json!({"exact": {"Type": "x"}}), "/exact/Type");
     check(json!({"exists": []}), "/exists");
-    check(json!({"exists": ["subject", "Subject"]}), "/exists");
+    check(json!({"exists": ["subject", "Subject"]}), "/exists/1");
+    check(json!({"exists": [1]}), "/exists/0");
+    check(json!({"exists": "Subject"}), "/exists");
     check(json!({"exists": 1}), "/exists");
     check(json!({"data": {"path": "a"}}), "/data");
     check(json!({"data": {"path": "a", "equals": 1, "in": [1]}}), "/data");
@@ -104,6 +107,7 @@ fn a_test_of_data_says_yes_and_no_where_it_should() {
     check("n", "equals", json!("1"), false);
     check("big", "equals", json!(9_007_199_254_740_993_u64), true);
     check("big", "equals", json!(9_007_199_254_740_992_u64), false);
+    check("big", "equals", json!(9_007_199_254_740_992.0), false);
     check("none", "equals", json!(null), true);
     check("missing", "equals", json!(null), false);
     check("list[2]", "equals", json!({"k": 2.0}), true);
@@ -170,7 +174,14 @@ fn named_groups_are_captured_where_the_filter_holds() {
 
 #[test]
 fn an_operator_may_allow_less() {
-    let limits = Limits { depth_max: 2, nodes_max: 3, bytes_max: 40, regex_bytes_max: 2 };
+    let limits = Limits {
+        depth_max: 2,
+        nodes_max: 3,
+        bytes_max: 40,
+        regex_bytes_max: 5,
+        regex_compiled_max: 2_000,
+        path_depth_max: 2,
+    };
     let check = |filter: Value, fits: bool| {
         assert_eq!(Filter::parse_within(&filter, &limits).is_ok(), fits, "{filter}");
     };
@@ -178,8 +189,27 @@ fn an_operator_may_allow_less() {
     check(json!({"all": [{"topic": "a"}, {"topic": "b"}, {"topic": "c"}]}), false);
     check(json!({"not": {"not": {"topic": "a"}}}), false);
     check(json!({"topic": "a".repeat(40)}), false);
-    check(json!({"data": {"path": "a", "regex": "ab"}}), true);
-    check(json!({"data": {"path": "a", "regex": "abc"}}), false);
+    check(json!({"data": {"path": "a", "regex": "abcde"}}), true);
+    check(json!({"data": {"path": "a", "regex": "abcdef"}}), false);
+    check(json!({"data": {"path": "a", "regex": "\\w{9}"}}), false);
+    check(json!({"data": {"path": "a.b", "equals": 1}}), true);
+    check(json!({"data": {"path": "a.b.c", "equals": 1}}), false);
+}
+
+#[test]
+fn the_expressions_of_a_filter_have_one_room_together() {
+    let limits = Limits { regex_compiled_max: 1 << 20, ..Limits::HARD };
+    let check = |regex: &str, count: usize, refused_at: Option<&str>| {
+        let node = |_| json!({"data": {"path": "a", "regex": regex}});
+        let filter = json!({"any": (0..count).map(node).collect::<Vec<_>>()});
+        let error = Filter::parse_within(&filter, &limits).err().map(|error| error.pointer);
+        assert_eq!(error.as_deref(), refused_at, "{count} of {regex}");
+    };
+    check("^flow-[0-9]+$", 255, None);
+    check("^(?<flow>[0-9a-f-]{36})$", 60, None);
+    check("\\w{20}", 1, None);
+    check("\\w{20}", 2, Some("/any/1/data/regex"));
+    check("\\w{200}", 1, Some("/any/0/data/regex"));
 }
 
 #[test]
@@ -187,4 +217,59 @@ fn look_around_is_refused_with_a_hint() {
     let filter = json!({"data": {"path": "a", "regex": "a(?=b)"}});
     let error = Filter::parse(&filter).expect_err("refused");
     assert!(error.detail.contains("look-around is not offered"), "{error}");
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        proptest::num::f64::NORMAL.prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 8, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            ("[a.~/]{0,2}", inner).prop_map(|(name, value)| json!({ name: value })),
+        ]
+    })
+}
+
+fn filter() -> impl Strategy<Value = Value> {
+    let path = "[a-z]{1,3}(\\.[a-z]|\\[[0-9]\\]|\\[\"[a.\\]]{0,2}\"\\]){0,3}";
+    let text = "[^\"\\\\]{1,4}";
+    let leaf = prop_oneof![
+        "[ab]/(\\+|#)".prop_map(|topic| json!({ "topic": topic })),
+        ("exact|prefix|suffix", "[a-z]{1,3}", text)
+            .prop_map(|(kind, name, text)| json!({ kind: { name: text } })),
+        "[a-z]{1,3}".prop_map(|name| json!({ "exists": name })),
+        proptest::collection::vec("[a-z]", 1..3).prop_map(|names| json!({ "exists": names })),
+        (path, "equals|contains", value())
+            .prop_map(|(path, test, value)| json!({"data": {"path": path, test: value}})),
+        (path, proptest::collection::vec(value(), 1..3))
+            .prop_map(|(path, values)| json!({"data": {"path": path, "in": values}})),
+        (path, any::<bool>())
+            .prop_map(|(path, wanted)| json!({"data": {"path": path, "exists": wanted}})),
+        (path, "\\^?(\\(\\?<a>[xy]+\\)|\\[0-9\\]\\{2\\})\\$?")
+            .prop_map(|(path, regex)| json!({"data": {"path": path, "regex": regex}})),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            ("all|any", proptest::collection::vec(inner.clone(), 1..3))
+                .prop_map(|(kind, list)| json!({ kind: list })),
+            inner.prop_map(|not| json!({ "not": not })),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_is_read_back_as_it_was(value in filter()) {
+        let filter = Filter::parse(&value).expect("valid");
+        let text = filter.print().to_string();
+        let again = serde_json::from_str(&text).expect("printed JSON");
+        prop_assert_eq!(&Filter::parse(&again).expect("printed filter"), &filter, "{}", text);
+        prop_assert_eq!(Filter::parse(&again).expect("printed filter").print().to_string(), text);
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::cursor::Cursor;
-use super::limits::FILTERS_MAX;
+use super::limits::{FILTERS_MAX, PATH_BYTES_MAX};
 use super::pipe::Pipe;
 use super::scope::Scope;
 use super::source::Source;
@@ -28,6 +28,9 @@ impl Expression {
         let start = cursor.clone();
         let ends = |symbol: char| symbol.is_whitespace() || symbol == '|' || symbol == '}';
         let path = cursor.take(cursor.before(ends));
+        if path.len() > PATH_BYTES_MAX {
+            return Err(start.bad(format!("a path has at most {PATH_BYTES_MAX} bytes")));
+        }
         let source = Source::parse(path, scope).map_err(|detail| start.bad(detail))?;
         let mut pipes = Vec::new();
         loop {

@@ -10,6 +10,9 @@ pub const SOURCE_BYTES_MAX: usize = 64 * 1024;
 /// Most expressions of a template.
 pub const EXPRESSIONS_MAX: usize = 256;
 
+/// Longest path of an expression. How many steps it may have is the rule of a filter's paths.
+pub const PATH_BYTES_MAX: usize = 1_024;
+
 /// Most filters of an expression.
 pub const FILTERS_MAX: usize = 8;
 

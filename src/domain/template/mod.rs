@@ -48,7 +48,7 @@ pub use fault::{Fault, Problem};
 pub use key::Key;
 pub use limits::{
     BODY_DEPTH_MAX, EXPRESSIONS_MAX, FILTERS_MAX, FORMAT_BYTES_MAX, KEY_NAME_BYTES_MAX,
-    OUTPUT_BYTES_DEFAULT, QUERY_MAX, SOURCE_BYTES_MAX, STEPS_MAX,
+    OUTPUT_BYTES_DEFAULT, PATH_BYTES_MAX, QUERY_MAX, SOURCE_BYTES_MAX, STEPS_MAX,
 };
 pub use render::{Emitted, Rendered, Request};
 pub use scope::Part;

@@ -87,6 +87,7 @@ fn an_expression_is_refused_at_its_column() {
     check("{{datax}}", "is no path");
     check("{{data[x]}}", "is no path");
     check(&format!("{{{{data{}}}}}", "[0]".repeat(33)), "at most 32 steps");
+    check(&format!("{{{{data.{}}}}}", "x".repeat(1_024)), "at most 1024 bytes");
     check("{{match}}", "name a named capture");
     check("{{subscription.secret}}", "there are id, name, owner and labels");
     check("{{steps[0].response.status}}", "does not come before");

@@ -200,6 +200,31 @@ fn data_smuggles_nothing_into_headers_and_urls() {
 }
 
 #[test]
+fn all_that_a_step_makes_counts_against_its_limit() {
+    let event = event(&json!("\"".repeat(100)));
+    let check = |step: Value, place: &str, needed: usize| {
+        assert!(render_within(&event, step.clone(), needed).is_ok(), "{place}");
+        let fault = render_within(&event, step, needed - 1).expect_err(place);
+        assert_eq!((fault.place.as_str(), fault.problem), (place, Problem::TooLarge));
+    };
+    let url = "http://a/".len();
+    let get = json!({"method": "GET", "url": "http://a/"});
+    check(get, "/steps/1/url", url);
+    let headers = json!({"method": "GET", "url": "http://a/", "headers": {"x": "{{match.flow}}"}});
+    check(headers, "/steps/1/headers/x", url + 3);
+    let query = json!({"method": "GET", "url": "http://a/", "query": {"q": "{{match.flow}}"}});
+    check(query, "/steps/1/url", url + 5);
+    check(post(json!("{{match.flow}}")), "/steps/1/body", url + 2);
+    check(post(json!(["{{match.flow}}"])), "/steps/1/body", url + 28 + 5 + 1);
+    // What stands between two filters counts as well, although less comes out in the end.
+    let sum = "{{data | json | json | json | hmac(\"k\")}}";
+    let most = post(json!(sum));
+    assert!(render_within(&event, most.clone(), 4_096).is_ok());
+    let fault = render_within(&event, most, 500).expect_err("too much between filters");
+    assert_eq!(fault.problem, Problem::TooLarge);
+}
+
+#[test]
 fn an_emitted_event_has_json_data() {
     let step = json!({"emit": {"type": "a.{{match.flow}}", "topic": "x/{{match.flow}}",
         "data": "{{data.n}}"}});

@@ -108,7 +108,7 @@ impl Draft {
 }
 
 /// Checks a timestamp: what jiff reads and RFC 3339 (section 5.6) writes. Jiff takes more.
-fn check_time(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_time(text: &str) -> Result<(), Invalid> {
     match is_date_time(text.as_bytes()) && text.parse::<Timestamp>().is_ok() {
         true => Ok(()),
         false => Err(Invalid::new("", "must be a timestamp as in RFC 3339")),

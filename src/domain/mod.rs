@@ -24,6 +24,7 @@ pub mod record;
 pub(crate) mod samples;
 pub mod sign;
 pub mod subscription;
+pub mod template;
 pub mod topic;
 pub mod trie;
 

@@ -319,24 +319,33 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), Invalid> {
         return Err(Invalid::new("", format!("at most {HEADERS_MAX} headers")));
     }
     for (name, value) in headers {
-        let at = format!("/{}", super::attribute::escape_pointer(name));
-        let lower = name.to_ascii_lowercase();
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || name.len() > LABEL_BYTES_MAX || !name.bytes().all(token) {
-            return Err(Invalid::new(at, "is not a header name (RFC 9110 section 5.1)"));
-        }
-        let prefixed =
-            ["ce-", "webhook-", "tidings-"].iter().any(|prefix| lower.starts_with(prefix));
-        if prefixed || RESERVED_HEADERS.contains(&lower.as_str()) {
-            return Err(Invalid::new(at, "is set by the hub or by HTTP itself"));
-        }
-        let visible = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte) || byte >= 0x80;
-        if value.len() > HEADER_BYTES_MAX || !value.bytes().all(visible) {
-            return Err(Invalid::new(
-                at,
-                format!("must be at most {HEADER_BYTES_MAX} bytes without control characters"),
-            ));
-        }
+        let checked = check_header_name(name).and_then(|()| check_header_value(value));
+        let at = || format!("/{}", super::attribute::escape_pointer(name));
+        checked.map_err(|error| error.under(&at()))?;
+    }
+    Ok(())
+}
+
+/// Checks a header's name: a token, and none that HTTP or the hub sets.
+pub(crate) fn check_header_name(name: &str) -> Result<(), Invalid> {
+    let lower = name.to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > LABEL_BYTES_MAX || !name.bytes().all(token) {
+        return Err(Invalid::new("", "is not a header name (RFC 9110 section 5.1)"));
+    }
+    let prefixed = ["ce-", "webhook-", "tidings-"].iter().any(|prefix| lower.starts_with(prefix));
+    if prefixed || RESERVED_HEADERS.contains(&lower.as_str()) {
+        return Err(Invalid::new("", "is set by the hub or by HTTP itself"));
+    }
+    Ok(())
+}
+
+/// Checks a header's value: bounded, and without what would end it early.
+pub(crate) fn check_header_value(value: &str) -> Result<(), Invalid> {
+    let visible = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte) || byte >= 0x80;
+    if value.len() > HEADER_BYTES_MAX || !value.bytes().all(visible) {
+        let detail = format!("must be at most {HEADER_BYTES_MAX} bytes without control characters");
+        return Err(Invalid::new("", detail));
     }
     Ok(())
 }

@@ -188,11 +188,17 @@ async fn lanes_of_a_full_target_take_turns_and_those_with_nothing_to_do_leave_th
         roster.update(&paused, 1, at(0));
     }
     roster.remove(10);
-    for task in &first {
+    let back = |roster: &mut Roster, task: &Task| {
         roster.lanes.get_mut(&task.subscription.number).expect("there").finish(0);
         roster.returned(&task.server, task.probe, None, at(0));
-    }
-    assert_eq!(round(&mut roster), [12, 13, 14, 15, 16, 17, 18, 19]);
+    };
+    let (one, others) = first.split_first().expect("eight");
+    back(&mut roster, one);
+    let next = roster.next_task(at(0)).expect("those with nothing to do pass it on");
+    assert_eq!(next.subscription.number, 12);
+    others.iter().for_each(|task| back(&mut roster, task));
+    back(&mut roster, &next);
+    assert_eq!(round(&mut roster), [13, 14, 15, 16, 17, 18, 19]);
     assert_eq!(round(&mut roster), [0; 0]);
     // More events than the target takes at once: everybody has a turn before anybody a second one.
     (1..3).for_each(|offset| roster.see(&event(offset), 0));

@@ -9,7 +9,8 @@ use super::event::Event;
 use super::gap::{Gap, Missing};
 use super::lease::Bounds;
 use super::record::{Progress, Record, Token};
-use super::subscription::{End, Sink, Subscription, Wish};
+use super::sink::Sink;
+use super::subscription::{End, Subscription, Wish};
 use super::{Invalid, Offset, Timestamp};
 
 /// Something the hub is asked to do. Decided one after the other by the single writer.

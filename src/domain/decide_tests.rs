@@ -11,7 +11,7 @@ use crate::domain::grant::Grants;
 use crate::domain::lease::Bounds;
 use crate::domain::record::Token;
 use crate::domain::samples::{at, wish};
-use crate::domain::subscription::{Method, Sink};
+use crate::domain::sink::{Method, Sink};
 use crate::domain::{Offset, cloudevents};
 
 /// A state in plain maps, which `run` keeps up to date as the store would.

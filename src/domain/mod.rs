@@ -11,6 +11,7 @@ pub mod command;
 pub mod decide;
 pub mod delivery;
 pub mod draft;
+pub mod encoding;
 pub mod event;
 pub mod filter;
 pub mod gap;
@@ -23,6 +24,7 @@ pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sign;
+pub mod sink;
 pub mod subscription;
 pub mod template;
 pub mod topic;

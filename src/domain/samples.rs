@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::Timestamp;
+use super::encoding::Encoding;
 use super::filter::Filter;
 use super::lease::{Asked, Lease};
 use super::policy::Policy;
-use super::subscription::{Encoding, Method, Signing, Sink, Start, State, Subscription, Wish};
+use super::sink::{Method, Sink};
+use super::subscription::{Signing, Start, State, Subscription, Wish};
 
 /// A time so many seconds after 1970.
 pub(crate) fn at(seconds: i64) -> Timestamp {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use super::targets::Parking;
 use crate::domain::command::{Command, Overtaken, Settlement};
 use crate::domain::record::Progress;
-use crate::domain::subscription::Sink;
+use crate::domain::sink::Sink;
 use crate::store::Submit;
 
 /// Most outcomes in one command.

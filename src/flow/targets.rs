@@ -8,7 +8,8 @@ use super::roster::Roster;
 use crate::domain::Timestamp;
 use crate::domain::breaker::{Breaker, Change, Rules, Start};
 use crate::domain::delivery::Outcome;
-use crate::domain::subscription::{Sink, State, Subscription};
+use crate::domain::sink::Sink;
+use crate::domain::subscription::{State, Subscription};
 
 /// A server's name: scheme, host and port of its URLs. Shared by all who deliver there.
 pub(super) type Server = Arc<str>;

@@ -9,6 +9,7 @@ use serde_json::json;
 use smol_str::ToSmolStr;
 use tidings::domain::command::{Actor, Change, Command, Expect, Overtaken, Put, Settlement};
 use tidings::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
+use tidings::domain::encoding::Encoding;
 use tidings::domain::event::Event;
 use tidings::domain::filter::Filter;
 use tidings::domain::gap::Missing;
@@ -16,7 +17,8 @@ use tidings::domain::grant::Grants;
 use tidings::domain::lease::Asked;
 use tidings::domain::policy::Policy;
 use tidings::domain::record::{Progress, Token};
-use tidings::domain::subscription::{Encoding, Method, Signing, Sink, Start, Wish};
+use tidings::domain::sink::{Method, Sink};
+use tidings::domain::subscription::{Signing, Start, Wish};
 use tidings::domain::{Offset, Timestamp, cloudevents};
 
 use crate::dice::Dice;

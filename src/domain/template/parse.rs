@@ -13,7 +13,7 @@ use super::target;
 use super::text::{Piece, Text};
 use crate::domain::Invalid;
 use crate::domain::attribute::escape_pointer;
-use crate::domain::subscription::{HEADERS_MAX, check_header_name, check_header_value};
+use crate::domain::sink::{HEADERS_MAX, check_header_name, check_header_value};
 
 const REQUEST: [&str; 6] = ["method", "url", "headers", "query", "body", "capture"];
 const EMIT: [&str; 6] = ["type", "source", "subject", "topic", "data", "id"];

@@ -15,7 +15,7 @@ use super::step::{Body, Draft, Emit, Method, Step, Template};
 use super::target;
 use super::text::{Piece, Text};
 use crate::domain::attribute::escape_pointer;
-use crate::domain::subscription::{check_header_value, check_url};
+use crate::domain::sink::{check_header_value, check_url};
 
 const CONTENT_TYPE: &str = "content-type";
 const JSON: &str = "application/json";

@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::text::{Piece, Text};
-use crate::domain::subscription::check_url;
+use crate::domain::sink::check_url;
 
 /// Checks what a URL says before anything is known of an event.
 pub(super) fn check(text: &Text) -> Result<(), String> {

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{mask, shape_policy};
 use crate::domain::gap::Gap;
-use crate::domain::subscription::{Signing, Sink, Start, State, Subscription};
+use crate::domain::sink::Sink;
+use crate::domain::subscription::{Signing, Start, State, Subscription};
 use crate::faces::router::App;
 use crate::flow::LaneStatus;
 

@@ -10,13 +10,13 @@ use super::{mask, shape_policy};
 use crate::clock;
 use crate::config::Size;
 use crate::domain::Invalid;
+use crate::domain::encoding::Encoding;
 use crate::domain::filter::{Filter, Limits};
 use crate::domain::lease::Asked;
 use crate::domain::policy::Policy;
 use crate::domain::sign::Secret;
-use crate::domain::subscription::{
-    Encoding, Method, Signing, Sink, Start, Subscription, Wish, check_url,
-};
+use crate::domain::sink::{Method, Sink, check_url};
+use crate::domain::subscription::{Signing, Start, Subscription, Wish};
 
 /// Members that the hub sets.
 const READ_ONLY: [&str; 11] = [

@@ -9,7 +9,7 @@ use http::uri::Authority;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::domain::subscription::Encoding;
+use crate::domain::encoding::Encoding;
 use crate::faces::auth::need_manage;
 use crate::faces::problem::Problem;
 use crate::faces::router::Hub;

@@ -9,7 +9,8 @@ use crate::domain::event::{Event, Message};
 use crate::domain::grant::Grant;
 use crate::domain::policy::{Class, Policy};
 use crate::domain::record::{Record, Token};
-use crate::domain::subscription::{Signing, Sink, State, Subscription};
+use crate::domain::sink::Sink;
+use crate::domain::subscription::{Signing, State, Subscription};
 
 /// One record, every field of it.
 pub(super) fn record(record: &Record) -> Value {

@@ -16,6 +16,7 @@ use super::{delivery_v1, envelope, from_bytes, subscription_v1, subscription_v2,
 use crate::domain::Timestamp;
 use crate::domain::attribute::Value;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
+use crate::domain::encoding::Encoding;
 use crate::domain::event::{Data, Event, Form, Message, Origin};
 use crate::domain::filter::Filter;
 use crate::domain::gap::Missing;
@@ -24,9 +25,8 @@ use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
 use crate::domain::record::{Progress, Record, Token};
 use crate::domain::sign::Secret;
-use crate::domain::subscription::{
-    Encoding, End, Method, Signing, Sink, Start, State, Subscription,
-};
+use crate::domain::sink::{Method, Sink};
+use crate::domain::subscription::{End, Signing, Start, State, Subscription};
 use crate::domain::topic::Topic;
 
 fn text() -> impl Strategy<Value = String> {

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::domain::Timestamp;
 use crate::domain::attribute::Value;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
+use crate::domain::encoding::Encoding;
 use crate::domain::event::{Data, Event, Form, Message, Origin};
 use crate::domain::filter::Filter;
 use crate::domain::gap::Missing;
@@ -19,9 +20,8 @@ use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
 use crate::domain::record::{Progress, Record, Token};
 use crate::domain::sign::Secret;
-use crate::domain::subscription::{
-    Encoding, End, Method, Signing, Sink, Start, State, Subscription, Wish,
-};
+use crate::domain::sink::{Method, Sink};
+use crate::domain::subscription::{End, Signing, Start, State, Subscription, Wish};
 use crate::domain::topic::Topic;
 
 /// A time so many milliseconds after 1970.

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::envelope::{malformed, millis, time};
+use crate::domain::encoding::Encoding;
 use crate::domain::filter::Filter;
 use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{self, Class, OnExhausted, OnGone, Ordering};
 use crate::domain::sign::Secret;
-use crate::domain::subscription::{
-    self as domain, Encoding, End, Method, Signing, Sink, Start, State, Wish,
-};
+use crate::domain::sink::{Method, Sink};
+use crate::domain::subscription::{self as domain, End, Signing, Start, State, Wish};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Subscription {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tidings::domain::command::{Actor, Command, Expect, Put};
+use tidings::domain::encoding::Encoding;
 use tidings::domain::filter::Filter;
 use tidings::domain::lease::Asked;
 use tidings::domain::policy::Policy;
 use tidings::domain::record::Progress;
-use tidings::domain::subscription::{Encoding, Method, Signing, Sink, Start, Wish};
+use tidings::domain::sink::{Method, Sink};
+use tidings::domain::subscription::{Signing, Start, Wish};
 use tidings::store::{Pending, Submit};
 
 use crate::event::Source;

@@ -171,7 +171,7 @@ impl Hub {
         let Shared { config, reader, gate, guard } = shared;
         let client = Client::new(&config.net, guard.clone())?;
         let (dispatch, lanes) = Dispatch::new(
-            &config.delivery,
+            config,
             reader.clone(),
             self.submit.clone(),
             client,

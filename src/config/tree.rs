@@ -26,6 +26,7 @@ pub struct Config {
     pub events: Events,
     pub subscriptions: Subscriptions,
     pub filters: Filters,
+    pub templates: Templates,
     pub lease: Lease,
     pub delivery: Delivery,
     pub net: Net,
@@ -122,6 +123,8 @@ Filters {
     regex_compiled_max: Size,
     path_depth_max: usize,
 });
+section!(/// `[templates]`
+    Templates { output_max: Size, capture_max: Size, hops_max: u32 });
 section!(/// `[lease]`
     Lease { min: Span, max: Span, default: Span });
 section!(/// `[delivery]`
@@ -131,6 +134,7 @@ Delivery {
     lane_queue_max: usize,
         lane_queue_bytes_max: Size,
     retries_max: usize,
+    delayed_max: usize,
     checkpoint_interval: Span,
     park_after: u32,
     park_schedule: Vec<Span>,

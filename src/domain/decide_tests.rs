@@ -307,9 +307,7 @@ fn revoking_a_token_ends_what_it_owns() {
 fn outcomes_of_what_has_ended_are_dropped_and_a_death_is_told_once() {
     let mut state = Held::default();
     state.put("one", admin(), Expect::Nothing, 0).expect("created");
-    let retry = |subscription| {
-        Settlement::Retry(Retry { subscription, offset: 5, due: at(9), attempts: vec![] })
-    };
+    let retry = |subscription| Settlement::Retry(Retry::untried(subscription, 5, at(9)));
     let dead = |announce| Settlement::Dead {
         letter: DeadLetter {
             subscription: 0,
@@ -318,6 +316,9 @@ fn outcomes_of_what_has_ended_are_dropped_and_a_death_is_told_once() {
             at: at(1),
             reason: Reason::Exhausted,
             attempts: vec![],
+            request: None,
+            note: None,
+            replay: false,
         },
         announce,
     };

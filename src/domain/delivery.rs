@@ -3,8 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::lease::after;
 use super::policy::{Class, OnGone, Policy};
+use super::template::Response;
 use super::{Offset, Timestamp};
 
 /// Longest wait that a target may ask for with `Retry-After`.
@@ -68,6 +71,49 @@ pub struct Attempt {
     pub took: Duration,
     /// What came of it.
     pub outcome: Outcome,
+    /// The template's step that it ended with, counted from 0.
+    pub step: u32,
+    /// What is kept of the answer, if there was one and it was no success.
+    pub answer: Option<Box<Answer>>,
+}
+
+/// What is kept of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Headers, up to a limit.
+    pub headers: Vec<(String, String)>,
+    /// The body's first bytes.
+    pub body: Excerpt,
+}
+
+/// The first bytes of something.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Excerpt {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// There were more.
+    pub is_cut: bool,
+}
+
+impl Excerpt {
+    /// The first bytes of a whole, at most so many. They do not keep the rest in memory.
+    pub fn of(whole: &[u8], bytes_max: usize) -> Self {
+        let bytes = &whole[..whole.len().min(bytes_max)];
+        Self { bytes: Bytes::copy_from_slice(bytes), is_cut: whole.len() > bytes_max }
+    }
+}
+
+/// A request as it was sent, credentials masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The method.
+    pub method: String,
+    /// The target.
+    pub url: String,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+    /// The body's first bytes.
+    pub body: Excerpt,
 }
 
 /// What follows an attempt.
@@ -96,6 +142,10 @@ pub enum Reason {
     Age,
     /// The event waited for a retry and is no longer in the log.
     EventGone,
+    /// No request can be made of the event, or none that may be sent.
+    Template,
+    /// It would derive an event that is too far from the first of its chain.
+    Hops,
 }
 
 impl Reason {
@@ -107,12 +157,21 @@ impl Reason {
             Self::Address => "E-ADDRESS-REFUSED",
             Self::Age => "E-DELIVERY-TOO-OLD",
             Self::EventGone => "E-EVENT-GONE",
+            Self::Template => "E-TEMPLATE-FAILED",
+            Self::Hops => "E-EVENT-HOPS",
         }
     }
 
     /// All reasons.
-    pub const ALL: [Self; 5] =
-        [Self::Exhausted, Self::Permanent, Self::Address, Self::Age, Self::EventGone];
+    pub const ALL: [Self; 7] = [
+        Self::Exhausted,
+        Self::Permanent,
+        Self::Address,
+        Self::Age,
+        Self::EventGone,
+        Self::Template,
+        Self::Hops,
+    ];
 }
 
 /// A delivery that waits for its next attempt.
@@ -126,6 +185,20 @@ pub struct Retry {
     pub due: Timestamp,
     /// The attempts so far.
     pub attempts: Vec<Attempt>,
+    /// It was never tried: its publisher wants it to be late.
+    pub delayed: bool,
+    /// It is part of a replay.
+    pub replay: bool,
+    /// What the template's steps before the one that failed were answered.
+    pub responses: Vec<Response>,
+}
+
+impl Retry {
+    /// One that was never tried.
+    pub fn untried(subscription: u32, offset: Offset, due: Timestamp) -> Self {
+        let (attempts, responses) = (vec![], vec![]);
+        Self { subscription, offset, due, attempts, delayed: false, replay: false, responses }
+    }
 }
 
 /// A delivery that was given up.
@@ -143,6 +216,12 @@ pub struct DeadLetter {
     pub reason: Reason,
     /// Every attempt.
     pub attempts: Vec<Attempt>,
+    /// The last request, if one was made.
+    pub request: Option<Sent>,
+    /// What else there is to say of why.
+    pub note: Option<String>,
+    /// It was part of a replay.
+    pub replay: bool,
 }
 
 /// Decides what follows the `attempt`-th attempt (counted from 1) of an event stored at `stored`.

@@ -27,6 +27,7 @@ pub mod sign;
 pub mod sink;
 pub mod subscription;
 pub mod template;
+mod terms;
 pub mod topic;
 pub mod trie;
 

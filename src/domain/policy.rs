@@ -4,12 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Invalid;
+use super::template::Line;
 
 /// Longest list of retries.
 pub const RETRIES_MAX: usize = 32;
 
 /// Most deliveries of one subscription at a time.
 pub const IN_FLIGHT_MAX: u32 = 1_024;
+
+/// Everything, in a million.
+pub const SAMPLE_PARTS: u32 = 1_000_000;
 
 /// Longest timeout of one attempt.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
@@ -39,6 +43,21 @@ pub struct Policy {
     pub max_age: Option<Duration>,
     /// Retention leaves in the log what the subscription still needs, up to so many bytes.
     pub hold: Option<u64>,
+    /// With `ordering: key`: what the key is, if not the subject.
+    pub key: Option<Line>,
+    /// The time that an event names and that nothing of it is sent before.
+    pub delay_until: Option<Line>,
+    /// Only a stable part of the events.
+    pub sample: Option<Sample>,
+}
+
+/// A part of the events, the same whenever and wherever it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// How many in a million.
+    pub parts: u32,
+    /// What decides; events with the same are all taken or none. Else source and id.
+    pub key: Option<Line>,
 }
 
 impl Default for Policy {
@@ -62,6 +81,9 @@ impl Default for Policy {
             on_exhausted: OnExhausted::DeadLetter,
             max_age: None,
             hold: None,
+            key: None,
+            delay_until: None,
+            sample: None,
         }
     }
 }
@@ -155,6 +177,12 @@ impl Policy {
                 "/rate_per_second",
                 "must be at least 1, or null for no limit",
             ));
+        }
+        if self.key.is_some() && self.ordering != Ordering::Key {
+            return Err(Invalid::new("/ordering", "a key template goes with ordering by key"));
+        }
+        if self.sample.as_ref().is_some_and(|sample| sample.parts > SAMPLE_PARTS) {
+            return Err(Invalid::new("/sample/rate", "must be 0 to 1"));
         }
         if self.retry.len() > RETRIES_MAX {
             return Err(Invalid::new("/retry", format!("must have at most {RETRIES_MAX} entries")));

@@ -15,6 +15,13 @@ pub const HEADER_BYTES_MAX: usize = 4_096;
 /// Longest target URL.
 pub const URL_BYTES_MAX: usize = 2_048;
 
+/// What stands in the place of a credential where it is shown.
+pub const MASK: &str = "***";
+
+/// Words that give a credential away in a header's name.
+const WORDS: [&str; 9] =
+    ["auth", "cookie", "credential", "key", "pass", "secret", "session", "signature", "token"];
+
 /// Where deliveries go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
@@ -27,6 +34,8 @@ pub enum Sink {
         /// Headers to add.
         headers: BTreeMap<String, String>,
     },
+    /// Wherever the template's steps say.
+    Steps,
 }
 
 /// Request methods that deliver events.
@@ -132,6 +141,12 @@ pub(crate) fn check_header_value(value: &str) -> Result<(), Invalid> {
         return Err(Invalid::new("", detail));
     }
     Ok(())
+}
+
+/// Whether a header's name says that its value is a credential.
+pub fn is_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]

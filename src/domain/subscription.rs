@@ -150,6 +150,20 @@ impl State {
 }
 
 impl Subscription {
+    /// The server that it delivers to: scheme, host and port. Where data alone decides that, a name
+    /// that no other subscription has.
+    pub fn server(&self) -> String {
+        let of_steps = match &self.wish.encoding {
+            Encoding::Template(template) => template.server(),
+            _ => None,
+        };
+        match (&self.wish.sink, of_steps) {
+            (_, Some(server)) => server,
+            (Sink::Http { url, .. }, None) => url.origin().ascii_serialization(),
+            (Sink::Steps, None) => format!("steps:{}", self.number),
+        }
+    }
+
     /// Whether a delivery may start: active, or parked (then the breaker has the last word), and
     /// the lease not over.
     pub fn may_deliver(&self, now: Timestamp) -> bool {
@@ -187,9 +201,19 @@ impl Wish {
                 format!("at most {LABELS_MAX} labels of 1 to {LABEL_BYTES_MAX} bytes each");
             return Err(Invalid::new("/labels", detail));
         }
-        let Sink::Http { url, headers, .. } = &self.sink;
-        check_url(url).map_err(|error| error.under("/sink/http/url"))?;
-        check_headers(headers).map_err(|error| error.under("/sink/http/headers"))?;
+        match (&self.sink, &self.encoding) {
+            (Sink::Http { url, headers, .. }, _) => {
+                check_url(url).map_err(|error| error.under("/sink/http/url"))?;
+                check_headers(headers).map_err(|error| error.under("/sink/http/headers"))?;
+            }
+            (Sink::Steps, Encoding::Template(template)) => {
+                template.check_targets().map_err(|error| error.under("/template"))?;
+            }
+            (Sink::Steps, _) => return Err(Invalid::new("/sink", "is required")),
+        }
+        if let Encoding::Batch(batch) = &self.encoding {
+            batch.check().map_err(|error| error.under("/encoding"))?;
+        }
         self.policy.check().map_err(|error| error.under("/policy"))
     }
 }

@@ -1,25 +1,65 @@
 //! One attempt of one delivery: encode, judge the address, sign, send. The order is fixed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, Request};
-use http_body_util::Full;
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
 
+use super::Gate;
+use super::ingest::Ingest;
+use super::request::{Made, Occasion};
 use super::targets::Server;
 use crate::clock::{self, Stopwatch};
-use crate::domain::cloudevents::{self, STRUCTURED};
-use crate::domain::delivery::{Attempt, Outcome, delivery_id, is_too_old};
+use crate::config;
+use crate::domain::delivery::{Answer, Attempt, Excerpt, Outcome, Reason, Sent, is_too_old};
 use crate::domain::encoding::Encoding;
 use crate::domain::event::Event;
 use crate::domain::record::Entry;
-use crate::domain::sink::Sink;
-use crate::domain::subscription::{Signing, Subscription};
+use crate::domain::subscription::Subscription;
+use crate::domain::template::{Key, Response};
 use crate::domain::{Offset, Timestamp};
-use crate::net::dial::{Client, Failure};
+use crate::net::dial::{self, Client, Failure};
 use crate::store::Reader;
+
+/// The longest part of an answer's body, and of its headers, that is kept with a failed attempt.
+const ANSWER_BODY_KEPT_MAX: usize = 1_024;
+const ANSWER_HEADERS_KEPT_MAX: usize = 512;
+
+/// What attempts work with. Shared by all of them.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) client: Client,
+    pub(super) reader: Reader,
+    pub(super) ingest: Ingest,
+    pub(super) gate: Gate,
+    pub(super) templates: Templates,
+}
+
+/// What templates are rendered with and held to.
+#[derive(Debug, Clone)]
+pub(super) struct Templates {
+    /// Keys of the filter `hmac`, by name.
+    pub(super) keys: BTreeMap<String, Key>,
+    /// The most bytes that one step may make.
+    pub(super) output_max: usize,
+    /// The most bytes that all captures of one delivery may have.
+    pub(super) capture_max: usize,
+    /// The longest chain of derived events.
+    pub(super) hops_max: u32,
+}
+
+impl Templates {
+    pub(super) fn new(config: &config::Templates) -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            output_max: config.output_max.bytes(),
+            capture_max: config.capture_max.bytes(),
+            hops_max: config.hops_max,
+        }
+    }
+}
 
 /// What an attempt needs to know.
 #[derive(Debug)]
@@ -33,6 +73,9 @@ pub(super) struct Task {
     pub(super) server: Server,
     /// What comes of it decides for all that deliver there.
     pub(super) probe: bool,
+    pub(super) replay: bool,
+    /// What a template's steps were answered that are done.
+    pub(super) responses: Vec<Response>,
 }
 
 /// What came of it.
@@ -45,7 +88,19 @@ pub(super) struct Report {
     pub(super) probe: bool,
     /// The event, unless it cannot be read.
     pub(super) entry: Option<Entry>,
-    pub(super) result: Result<Attempt, Unsent>,
+    pub(super) result: Result<Tried, Unsent>,
+    /// What a template's steps were answered that are done by now.
+    pub(super) responses: Vec<Response>,
+}
+
+/// An attempt that was carried out.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) attempt: Attempt,
+    /// The request, where it was no success.
+    pub(super) request: Option<Sent>,
+    /// The answer came from the server that the lane delivers to, or should have.
+    pub(super) of_server: bool,
 }
 
 /// Why nothing was sent. Spends no attempt.
@@ -55,127 +110,132 @@ pub(super) enum Unsent {
     TooOld,
     /// The event is no longer in the log.
     Gone,
+    /// No request can be made of it, now or later.
+    Unmakeable(Reason, String),
     /// This machine is cut off: what the target would have said is not known.
     Offline(String),
-    /// The log cannot be read now.
-    Unreadable(String),
+    /// The log cannot be read or written now.
+    Unready(String),
 }
 
 /// Carries an attempt out.
-pub(super) async fn run(task: Task, client: Client, reader: Reader) -> Report {
+pub(super) async fn run(task: Task, tools: Arc<Tools>) -> Report {
     let (at, watch) = (clock::now(), Stopwatch::start());
-    let (sent, offset) = (task.subscription.clone(), task.offset);
-    let (server, probe) = (task.server.clone(), task.probe);
-    let report = |entry, result| Report { sent, offset, server, probe, entry, result };
     let entry = match &task.entry {
-        Some(entry) => entry.clone(),
-        None => match read(&reader, offset).await {
-            Ok(entry) => entry,
-            Err(why) => return report(None, Err(why)),
-        },
+        Some(entry) => Ok(entry.clone()),
+        None => read(&tools.reader, task.offset).await,
     };
-    if is_too_old(&task.subscription.wish.policy, entry.at, at) {
-        return report(Some(entry), Err(Unsent::TooOld));
-    }
-    let outcome = send(&task, entry.event(), &client, at).await;
-    let attempt = |outcome| Attempt { at, took: watch.elapsed(), outcome };
-    report(Some(entry), outcome.map(attempt))
+    let mut run = Run { task, tools: &tools, at, watch, step: 0 };
+    let (entry, result) = match entry {
+        Ok(entry) => {
+            let result = run.deliver(&entry).await;
+            (Some(entry), result)
+        }
+        Err(why) => (None, Err(why)),
+    };
+    let Task { subscription, offset, server, probe, responses, .. } = run.task;
+    Report { sent: subscription, offset, server, probe, entry, result, responses }
 }
 
 async fn read(reader: &Reader, offset: Offset) -> Result<Entry, Unsent> {
     let read = reader.read_on(offset, 1).await;
-    let stretch = read.map_err(|error| Unsent::Unreadable(error.to_string()))?;
+    let stretch = read.map_err(|error| Unsent::Unready(error.to_string()))?;
     let entry = stretch.entries.into_iter().find(|entry| entry.offset == offset);
     entry.ok_or_else(|| match stretch.to > offset {
         true => Unsent::Gone,
-        false => Unsent::Unreadable("it lies beyond the end of the log".to_owned()),
+        false => Unsent::Unready("it lies beyond the end of the log".to_owned()),
     })
 }
 
-async fn send(
-    task: &Task,
-    event: Option<&Event>,
-    client: &Client,
-    at: Timestamp,
-) -> Result<Outcome, Unsent> {
-    let Some(event) = event else {
-        return Ok(Outcome::Refused("the record is not an event".to_owned()));
-    };
-    let request = match encode(task, event, at) {
-        Ok(request) => request,
-        Err(error) => return Ok(Outcome::Refused(format!("no request can be made: {error}"))),
-    };
-    Ok(match client.send(request, task.subscription.wish.policy.timeout).await {
-        Ok(answer) => Outcome::Answered {
-            status: answer.status.as_u16(),
-            retry_after: retry_after(&answer.headers, at),
-        },
-        Err(refused @ Failure::Refused { .. }) => Outcome::Refused(refused.to_string()),
-        Err(Failure::Failed(why)) => Outcome::Failed(why),
-        Err(Failure::Offline(why)) => return Err(Unsent::Offline(why)),
-    })
+/// An attempt under way.
+pub(super) struct Run<'a> {
+    pub(super) task: Task,
+    pub(super) tools: &'a Tools,
+    pub(super) at: Timestamp,
+    watch: Stopwatch,
+    /// The template's step that it is at.
+    pub(super) step: usize,
 }
 
-fn encode(task: &Task, event: &Event, at: Timestamp) -> Result<Request<Full<Bytes>>, http::Error> {
-    let Task { subscription, offset, number, .. } = task;
-    let Sink::Http { url, method, headers } = &subscription.wish.sink;
-    let (mut all, body) = content(subscription.wish.encoding, event);
-    for (name, value) in headers {
-        all.insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
-    }
-    let mut hub = |name: &'static str, value: &str| -> Result<(), http::Error> {
-        all.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
-        Ok(())
-    };
-    hub("tidings-offset", &offset.to_string())?;
-    hub("tidings-attempt", &number.to_string())?;
-    hub("tidings-subscription", &subscription.id)?;
-    hub("traceparent", &traceparent(event))?;
-    hub("user-agent", concat!("tidings/", env!("CARGO_PKG_VERSION")))?;
-    let id = delivery_id(subscription.number, *offset);
-    let seconds = at.as_second();
-    hub("webhook-id", &id)?;
-    hub("webhook-timestamp", &seconds.to_string())?;
-    if let Signing::StandardWebhooks(secret) = &subscription.wish.signing {
-        hub("webhook-signature", &secret.sign(&id, seconds, &body))?;
-    }
-    let mut request =
-        Request::builder().method(method.as_str()).uri(url.as_str()).body(Full::new(body))?;
-    *request.headers_mut() = all;
-    Ok(request)
-}
-
-fn content(encoding: Encoding, event: &Event) -> (HeaderMap, Bytes) {
-    let mut headers = HeaderMap::new();
-    if encoding == Encoding::Structured {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(STRUCTURED));
-        return (headers, Bytes::from(cloudevents::print(event)));
-    }
-    let media_type = event.datacontenttype.as_deref().map(HeaderValue::from_str);
-    if let Some(Ok(media_type)) = media_type {
-        headers.insert(CONTENT_TYPE, media_type);
-    }
-    if encoding == Encoding::Binary {
-        for (name, value) in event.attributes() {
-            let name = HeaderName::try_from(format!("ce-{name}"));
-            let value = HeaderValue::try_from(cloudevents::encode_header(&value.canonical()));
-            if let (Ok(name), Ok(value)) = (name, value) {
-                headers.insert(name, value);
+impl Run<'_> {
+    async fn deliver(&mut self, entry: &Entry) -> Result<Tried, Unsent> {
+        if is_too_old(&self.task.subscription.wish.policy, entry.at, self.at) {
+            return Err(Unsent::TooOld);
+        }
+        let Some(event) = entry.event() else {
+            let why = "the record is not an event".to_owned();
+            return Err(Unsent::Unmakeable(Reason::EventGone, why));
+        };
+        let subscription = self.task.subscription.clone();
+        match &subscription.wish.encoding {
+            Encoding::Template(template) => self.take_steps(template, event).await,
+            _ => {
+                let made = self.occasion(event, &subscription).whole().map_err(unmakeable)?;
+                self.send(made, true).await.map(|(tried, _answer)| tried)
             }
         }
     }
-    (headers, event.data.as_ref().map(|data| data.bytes.clone()).unwrap_or_default())
+
+    pub(super) fn occasion<'a>(
+        &self,
+        event: &'a Event,
+        subscription: &'a Subscription,
+    ) -> Occasion<'a> {
+        let (offset, replay) = (self.task.offset, self.task.replay);
+        Occasion { subscription, event, offset, attempt: self.task.number, replay, at: self.at }
+    }
+
+    /// Sends one request, to the server that the lane delivers to or to another one. The answer,
+    /// where there was one.
+    pub(super) async fn send(
+        &self,
+        made: Made,
+        of_server: bool,
+    ) -> Result<(Tried, Option<dial::Answer>), Unsent> {
+        let policy = &self.task.subscription.wish.policy;
+        let kept = made.clone();
+        let request = made.into_request().map_err(unmakeable)?;
+        let (outcome, answer) = match self.tools.client.send(request, policy.timeout).await {
+            Ok(answer) => {
+                let retry_after = retry_after(&answer.headers, self.at);
+                let status = answer.status.as_u16();
+                (Outcome::Answered { status, retry_after }, Some(answer))
+            }
+            Err(refused @ Failure::Refused { .. }) => (Outcome::Refused(refused.to_string()), None),
+            Err(Failure::Failed(why)) => (Outcome::Failed(why), None),
+            Err(Failure::Offline(why)) => return Err(Unsent::Offline(why)),
+        };
+        let is_done = policy.counts_as_done(&outcome);
+        let mut attempt = self.attempt(outcome);
+        let mut request = None;
+        if !is_done {
+            attempt.answer = answer.as_ref().map(|answer| Box::new(excerpt(answer)));
+            request = Some(kept.sent());
+        }
+        Ok((Tried { attempt, request, of_server }, answer))
+    }
+
+    /// The attempt as it ended just now.
+    pub(super) fn attempt(&self, outcome: Outcome) -> Attempt {
+        let step = u32::try_from(self.step).unwrap_or(u32::MAX);
+        Attempt { at: self.at, took: self.watch.elapsed(), outcome, step, answer: None }
+    }
 }
 
-/// The trace that the event names, or the beginning of one (W3C Trace Context, section 3.2).
-fn traceparent(event: &Event) -> String {
-    match event.attribute("traceparent") {
-        Some(given) if given.len() == 55 && given.is_ascii() => given.into_owned(),
-        Some(_) | None => {
-            let (trace, span) = clock::trace();
-            format!("00-{trace:032x}-{span:016x}-00")
-        }
+pub(super) fn unmakeable(why: String) -> Unsent {
+    Unsent::Unmakeable(Reason::Template, why)
+}
+
+/// What is kept of an answer that was no success.
+fn excerpt(answer: &dial::Answer) -> Answer {
+    let (mut headers, mut left) = (Vec::new(), ANSWER_HEADERS_KEPT_MAX);
+    for (name, value) in &answer.headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let Some(rest) = left.checked_sub(name.as_str().len() + value.len()) else { continue };
+        left = rest;
+        headers.push((name.to_string(), value));
     }
+    Answer { headers, body: Excerpt::of(&answer.body, ANSWER_BODY_KEPT_MAX) }
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3).
@@ -190,6 +250,8 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -8,17 +8,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Error;
-use super::attempt::{self, Report};
+use super::attempt::{self, Report, Templates, Tools};
 use super::gate::Gate;
-use super::lane::{Limits, key_of};
+use super::ingest::Ingest;
+use super::lane::Limits;
 use super::lanes::Lanes;
 use super::live::{BATCH, READ_PAUSE, next_batch};
 use super::roster::Roster;
 use super::settle::{Settler, Written};
 use crate::clock;
-use crate::config;
+use crate::config::Config;
 use crate::domain::breaker::Rules;
-use crate::domain::command::Overtaken;
+use crate::domain::command::{Overtaken, Settlement};
 use crate::domain::delivery::Retry;
 use crate::domain::lease::after;
 use crate::domain::policy::Ordering;
@@ -51,7 +52,7 @@ type Read = (u32, Offset, Result<Stretch, crate::store::Error>);
 #[derive(Debug)]
 pub struct Dispatch {
     reader: Reader,
-    client: Client,
+    tools: Arc<Tools>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) roster: Roster,
     pub(super) settler: Settler,
@@ -68,7 +69,7 @@ impl Dispatch {
     /// A dispatcher that goes on where the store says, and the view on what it does. To be called
     /// before anything is written.
     pub async fn new(
-        config: &config::Delivery,
+        config: &Config,
         reader: Reader,
         submit: Submit,
         client: Client,
@@ -76,10 +77,19 @@ impl Dispatch {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Lanes), Error> {
         let resume = reader.resume().await?;
+        let tools = Arc::new(Tools {
+            client,
+            reader: reader.clone(),
+            ingest: Ingest::new(submit.clone(), metrics.clone()),
+            gate: gate.clone(),
+            templates: Templates::new(&config.templates),
+        });
+        let config = &config.delivery;
         let limits = Limits {
             queue_max: config.lane_queue_max,
             queue_bytes_max: config.lane_queue_bytes_max.bytes(),
             retries_max: config.retries_max,
+            delayed_max: config.delayed_max,
             in_flight_max: config.in_flight_max.div_ceil(LANE_SHARE),
         };
         let lanes = Lanes::default();
@@ -107,7 +117,7 @@ impl Dispatch {
             checkpoint_interval: config.checkpoint_interval.0,
             offline_until: None,
             reader,
-            client,
+            tools,
             metrics,
             roster,
         };
@@ -148,7 +158,7 @@ impl Dispatch {
         let is_offline = self.is_offline(now);
         while !is_offline && self.attempts.len() < self.in_flight_max && !self.settler.is_full() {
             let Some(task) = self.roster.next_task(now) else { break };
-            self.attempts.spawn(attempt::run(task, self.client.clone(), self.reader.clone()));
+            self.attempts.spawn(attempt::run(task, self.tools.clone()));
         }
         for parking in self.roster.take_parking() {
             self.settler.parking(parking);
@@ -192,8 +202,9 @@ impl Dispatch {
 
     fn follow(&mut self, stretch: &Stretch) {
         self.roster.oldest = self.reader.oldest_offset();
+        let now = clock::now();
         for entry in &stretch.entries {
-            self.roster.see(entry, self.as_of);
+            self.roster.see(entry, self.as_of, now);
             if let (Record::Gap { missing, .. }, true) = (&entry.record, entry.offset >= self.as_of)
             {
                 self.metrics.flow_gap_offsets.inc_by(missing.count());
@@ -201,7 +212,15 @@ impl Dispatch {
         }
         self.roster.pass_over(stretch.to);
         self.tell_overtaken();
+        self.tell_delayed();
         self.show();
+    }
+
+    /// Has written down what is to be late: before any progress beyond it.
+    fn tell_delayed(&mut self) {
+        for retry in self.roster.take_delayed() {
+            self.settler.push(Settlement::Retry(retry));
+        }
     }
 
     /// Has written down what subscriptions passed over: before any progress beyond it.
@@ -225,8 +244,9 @@ impl Dispatch {
     fn note_read(&mut self, read: Result<Read, tokio::task::JoinError>) {
         match read {
             Ok((number, from, Ok(stretch))) => {
-                self.roster.take_read(number, from, &stretch);
+                self.roster.take_read(number, from, &stretch, clock::now());
                 self.tell_overtaken();
+                self.tell_delayed();
             }
             Ok((number, from, Err(error))) => {
                 tracing::error!(%error, subscription = number, "the log cannot be read");
@@ -303,7 +323,8 @@ async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Re
         Ordering::None | Ordering::Strict => Vec::new(),
     };
     let own = entries.first().filter(|entry| entry.offset == retry.offset);
-    let key = key_of(ordering, own.and_then(|entry| entry.event()));
+    let event = own.and_then(|entry| entry.event());
+    let key = event.and_then(|event| lane.subscription.order_key(event));
     roster.wake_at(retry.due, number, retry.offset);
     if let Some(lane) = roster.lanes.get_mut(&number) {
         lane.wait(&retry, key);

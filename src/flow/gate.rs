@@ -91,6 +91,14 @@ impl Gate {
         }
     }
 
+    /// Whether the owner of a subscription may publish on a topic.
+    pub fn owner_may_publish(&self, owner: Option<&str>, topic: &str) -> bool {
+        match owner {
+            None => true,
+            Some(id) => self.reader.token(id).is_some_and(|token| token.grants.may_publish(topic)),
+        }
+    }
+
     /// A new token and its text, which is shown once and kept nowhere.
     pub fn new_token(name: &str, grants: Grants, now: Timestamp) -> (Token, String) {
         let id: String = clock::random::<6>().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -3,7 +3,7 @@
 //! Pure but for the counters it shows: the dispatcher tells it what happened and asks it what to
 //! start next. It never sends, waits or reads by itself.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use smol_str::SmolStr;
 
 use super::lanes::Stats;
 use super::targets::Server;
+use super::waiting::{Past, Waiting, Waitings};
 use crate::domain::breaker::Start;
-use crate::domain::delivery::{Attempt, Retry};
-use crate::domain::event::Event;
+use crate::domain::delivery::Retry;
 use crate::domain::lease::after;
 use crate::domain::policy::Ordering;
 use crate::domain::record::Entry;
 use crate::domain::subscription::Subscription;
+use crate::domain::template::Response;
 use crate::domain::{Offset, Timestamp};
 
 /// Bounds that the operator sets.
@@ -32,6 +33,8 @@ pub(super) struct Limits {
     pub(super) in_flight_max: usize,
     /// Deliveries that wait for a retry.
     pub(super) retries_max: usize,
+    /// Deliveries that wait since their publisher wants them to be late.
+    pub(super) delayed_max: usize,
 }
 
 /// The runner of one subscription.
@@ -49,11 +52,10 @@ pub(super) struct Lane {
     /// everything that the matcher does, from here on.
     pub(super) position: Offset,
     pub(super) mode: Mode,
-    queue: VecDeque<Entry>,
+    pub(super) queue: VecDeque<Queued>,
     queue_bytes: usize,
-    in_flight: BTreeMap<Offset, Started>,
-    waiting: BTreeMap<Offset, Waiting>,
-    due: VecDeque<Offset>,
+    pub(super) in_flight: BTreeMap<Offset, Started>,
+    pub(super) waiting: Waitings,
     next_start: Timestamp,
     held_until: Timestamp,
     /// Its target is gone and the writer was told: nothing more is started.
@@ -79,16 +81,27 @@ pub(super) enum Mode {
 }
 
 #[derive(Debug)]
-struct Started {
-    attempts: Vec<Attempt>,
-    retried: bool,
-    key: Option<SmolStr>,
+pub(super) struct Queued {
+    pub(super) entry: Entry,
+    pub(super) key: Option<SmolStr>,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    attempts: Vec<Attempt>,
-    key: Option<SmolStr>,
+pub(super) struct Started {
+    past: Past,
+    retried: bool,
+    pub(super) key: Option<SmolStr>,
+}
+
+/// What became of an event that matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is queued, or was known before.
+    Yes,
+    /// There is no room: the lane falls behind here.
+    No,
+    /// It waits until this time, as its publisher wants; that is to be written down.
+    Delayed(Timestamp),
 }
 
 /// What a lane wants to do.
@@ -102,6 +115,8 @@ pub(super) enum Next {
         offset: Offset,
         /// The attempt's number.
         number: usize,
+        /// What a template's steps were answered that are done.
+        responses: Vec<Response>,
     },
     /// Nothing before this time: the rate is used up.
     At(Timestamp),
@@ -116,8 +131,8 @@ pub(super) enum Next {
 /// A delivery that came back.
 #[derive(Debug)]
 pub(super) struct Finished {
-    /// The attempts before the last one.
-    pub(super) attempts: Vec<Attempt>,
+    /// What was before the last attempt.
+    pub(super) past: Past,
     /// It had waited for a retry before.
     pub(super) retried: bool,
     pub(super) key: Option<SmolStr>,
@@ -141,8 +156,7 @@ impl Lane {
             queue: VecDeque::new(),
             queue_bytes: 0,
             in_flight: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            due: VecDeque::new(),
+            waiting: Waitings::default(),
             next_start: Timestamp::UNIX_EPOCH,
             held_until: Timestamp::UNIX_EPOCH,
             ending: false,
@@ -152,27 +166,42 @@ impl Lane {
         }
     }
 
-    /// Takes an event in that matches. False: there is no room, the lane falls behind here.
-    /// An event that has an attempt behind it already is not taken twice.
-    pub(super) fn take(&mut self, entry: &Entry, limits: Limits) -> bool {
+    /// Takes an event in that matches. An event that has an attempt behind it already is not taken
+    /// twice.
+    pub(super) fn take(&mut self, entry: &Entry, now: Timestamp, limits: Limits) -> Taken {
         let offset = entry.offset;
-        if self.waiting.contains_key(&offset) || self.in_flight.contains_key(&offset) {
-            return true;
+        if self.waiting.contains(offset) || self.in_flight.contains_key(&offset) {
+            return Taken::Yes;
         }
-        if self.queue.len() >= limits.queue_max || self.queue_bytes >= limits.queue_bytes_max {
+        let subscription = self.subscription.clone();
+        let event = entry.event();
+        let key = event.and_then(|event| subscription.order_key(event));
+        let until = event.and_then(|event| subscription.delayed_until(event));
+        let until = until.filter(|until| *until > now);
+        let is_full = match until {
+            Some(_) => self.waiting.delayed() >= limits.delayed_max,
+            None => {
+                self.queue.len() >= limits.queue_max || self.queue_bytes >= limits.queue_bytes_max
+            }
+        };
+        if is_full {
             self.position = offset;
             self.mode = Mode::Behind { reading: false };
-            return false;
+            return Taken::No;
+        }
+        if let Some(until) = until {
+            self.waiting.insert(offset, Waiting { past: Past::default(), key, delayed: true });
+            return Taken::Delayed(until);
         }
         self.queue_bytes += entry.weight();
-        self.queue.push_back(entry.clone());
-        true
+        self.queue.push_back(Queued { entry: entry.clone(), key });
+        Taken::Yes
     }
 
     /// Looks at everything again that was not started: the filter has changed.
     pub(super) fn look_again(&mut self, matched: Offset) {
         if let Some(first) = self.queue.front() {
-            self.position = first.offset;
+            self.position = first.entry.offset;
             self.mode = Mode::Behind { reading: false };
         } else if self.mode == Mode::Live {
             self.position = self.position.max(matched);
@@ -217,7 +246,6 @@ impl Lane {
             Start::Probe | Start::At(_) => self.fall_all_due(),
             Start::Yes | Start::Later => {}
         }
-        self.due.retain(|offset| self.waiting.contains_key(offset));
         let again = self.first_due(policy.ordering);
         let first = if again.is_none() { self.first_free(policy.ordering, limits) } else { None };
         if again.is_none() && first.is_none() {
@@ -240,18 +268,17 @@ impl Lane {
             }
             self.next_start = after(now, pace);
         }
-        if let Some(offset) = again.and_then(|at| self.due.remove(at))
-            && let Some(Waiting { attempts, key }) = self.waiting.remove(&offset)
+        if let Some(offset) = again
+            && let Some(Waiting { past, key, .. }) = self.waiting.remove(offset)
         {
-            let number = attempts.len() + 1;
-            self.in_flight.insert(offset, Started { attempts, retried: true, key });
-            return Next::Again { offset, number };
+            let (number, responses) = (past.attempts.len() + 1, past.responses.clone());
+            self.in_flight.insert(offset, Started { past, retried: true, key });
+            return Next::Again { offset, number, responses };
         }
         match first.and_then(|at| self.queue.remove(at)) {
-            Some(entry) => {
+            Some(Queued { entry, key }) => {
                 self.queue_bytes -= entry.weight();
-                let key = key_of(policy.ordering, entry.event());
-                let started = Started { attempts: vec![], retried: false, key };
+                let started = Started { past: Past::default(), retried: false, key };
                 self.in_flight.insert(entry.offset, started);
                 Next::First(entry)
             }
@@ -261,30 +288,25 @@ impl Lane {
 
     /// Takes a delivery back that was started. `None`: it was not, a late answer.
     pub(super) fn finish(&mut self, offset: Offset) -> Option<Finished> {
-        let Started { attempts, retried, key } = self.in_flight.remove(&offset)?;
-        Some(Finished { attempts, retried, key })
+        let Started { past, retried, key } = self.in_flight.remove(&offset)?;
+        Some(Finished { past, retried, key })
     }
 
     /// Puts a delivery among those that wait.
     pub(super) fn wait(&mut self, retry: &Retry, key: Option<SmolStr>) {
-        let waiting = Waiting { attempts: retry.attempts.clone(), key };
-        self.waiting.insert(retry.offset, waiting);
+        let (attempts, responses) = (retry.attempts.clone(), retry.responses.clone());
+        let past = Past { attempts, responses };
+        self.waiting.insert(retry.offset, Waiting { past, key, delayed: retry.delayed });
     }
 
-    /// Has everything tried again that waits: what it failed by was the target.
+    /// Has everything tried again that failed: what it failed by was the target.
     pub(super) fn fall_all_due(&mut self) {
-        if self.due.len() < self.waiting.len() {
-            self.due = self.waiting.keys().copied().collect();
-        }
+        self.waiting.fall_all_due();
     }
 
     /// A delivery's time to be tried again has come. False: it does not wait any more.
     pub(super) fn fall_due(&mut self, offset: Offset) -> bool {
-        let waits = self.waiting.contains_key(&offset) && !self.due.contains(&offset);
-        if waits {
-            self.due.push_back(offset);
-        }
-        waits
+        self.waiting.fall_due(offset)
     }
 
     /// All events before it are done or wait for a retry of their own. `matched` is how far the
@@ -294,7 +316,7 @@ impl Lane {
             if self.mode == Mode::Live { matched.max(self.position) } else { self.position };
         let started = self.in_flight.iter().find(|(_, started)| !started.retried);
         let started = started.map_or(looked, |(offset, _)| *offset);
-        self.queue.front().map_or(looked, |entry| entry.offset).min(started)
+        self.queue.front().map_or(looked, |queued| queued.entry.offset).min(started)
     }
 
     /// Whether there is nothing left to do before what the matcher has matched.
@@ -314,80 +336,6 @@ impl Lane {
             self.waiting.len(),
             !self.is_caught_up(matched),
         );
-    }
-
-    /// Whether so many deliveries wait that no further event is started or read. In an ordered
-    /// lane those before the last of them are: the waiting ones may be waiting for them.
-    fn is_stuck(&self, offset: Offset, limits: Limits) -> bool {
-        let last = self.waiting.last_key_value().map_or(0, |(last, _)| *last);
-        let ordered = self.subscription.wish.policy.ordering != Ordering::None;
-        self.waiting.len() >= limits.retries_max && !(ordered && offset <= last)
-    }
-
-    /// Position in the queue of the first event that need not wait for another one.
-    fn first_free(&self, ordering: Ordering, limits: Limits) -> Option<usize> {
-        let head = self.queue.front()?;
-        if self.is_stuck(head.offset, limits) {
-            return None;
-        }
-        match ordering {
-            Ordering::None => Some(0),
-            // An earlier event goes first, also where a crash let a later one fail before it.
-            Ordering::Strict => {
-                let earlier = self.waiting.first_key_value();
-                earlier.is_none_or(|(offset, _)| head.offset < *offset).then_some(0)
-            }
-            Ordering::Key => {
-                let mut taken: HashMap<&str, Offset> = HashMap::new();
-                for (offset, waiting) in self.waiting.iter().rev() {
-                    taken.extend(waiting.key.as_deref().map(|key| (key, *offset)));
-                }
-                for started in self.in_flight.values() {
-                    taken.extend(started.key.as_deref().map(|key| (key, 0)));
-                }
-                let free = |entry: &Entry| {
-                    let key = key_of(ordering, entry.event());
-                    let before = key.as_deref().and_then(|key| taken.get(key));
-                    before.is_none_or(|offset| entry.offset < *offset)
-                };
-                self.queue.iter().position(free)
-            }
-        }
-    }
-
-    /// Position among the due ones of the first that need not wait for another event.
-    fn first_due(&self, ordering: Ordering) -> Option<usize> {
-        let looked = |offset: &Offset| self.mode == Mode::Live || self.position > *offset;
-        match ordering {
-            Ordering::None => (!self.due.is_empty()).then_some(0),
-            Ordering::Strict => {
-                let first = self.waiting.first_key_value().map(|(offset, _)| *offset)?;
-                let head = self.queue.front().is_none_or(|entry| entry.offset > first);
-                let free = |offset: &Offset| *offset == first && head && looked(offset);
-                self.due.iter().position(free)
-            }
-            Ordering::Key => self.due.iter().position(|offset| {
-                let Some(Waiting { key: Some(key), .. }) = self.waiting.get(offset) else {
-                    return true;
-                };
-                let same = |other: &Option<SmolStr>| other.as_ref() == Some(key);
-                let mut earlier = self.waiting.range(..offset).map(|(_, waiting)| &waiting.key);
-                let queued = self.queue.iter().take_while(|entry| entry.offset < *offset);
-                let mut queued = queued.map(|entry| key_of(ordering, entry.event()));
-                looked(offset)
-                    && !earlier.any(same)
-                    && !self.in_flight.values().any(|started| same(&started.key))
-                    && !queued.any(|other| same(&other))
-            }),
-        }
-    }
-}
-
-/// What orders an event among others: with `ordering: key` its subject.
-pub(super) fn key_of(ordering: Ordering, event: Option<&Event>) -> Option<SmolStr> {
-    match ordering {
-        Ordering::Key => event.and_then(|event| event.subject.clone()),
-        Ordering::None | Ordering::Strict => None,
     }
 }
 

@@ -5,18 +5,23 @@
 
 mod attempt;
 mod dispatch;
+mod follow;
 mod gate;
 mod ingest;
 mod lane;
 mod lanes;
 mod live;
 mod matcher;
+mod order;
 mod progress;
+mod request;
 mod roster;
 mod settle;
+mod steps;
 mod sweep;
 mod targets;
 mod verdict;
+mod waiting;
 
 pub use dispatch::Dispatch;
 pub use gate::{Caller, Gate};

@@ -7,13 +7,22 @@ use crate::config::{self, Sources};
 use crate::domain::cloudevents;
 use crate::domain::delivery::Outcome;
 use crate::domain::filter::Filter;
+use crate::domain::gap::Missing;
 use crate::domain::record::Progress;
+use crate::domain::record::{Entry, Record};
 use crate::domain::samples::{at, subscription};
+use crate::domain::subscription::{Start, State};
+use crate::store::Stretch;
 use crate::store::{self, Reader};
 use crate::telemetry::Metrics;
 
-const LIMITS: Limits =
-    Limits { queue_max: 3, queue_bytes_max: 1 << 20, retries_max: 3, in_flight_max: 8 };
+const LIMITS: Limits = Limits {
+    queue_max: 3,
+    queue_bytes_max: 1 << 20,
+    retries_max: 3,
+    delayed_max: 3,
+    in_flight_max: 8,
+};
 
 /// A roster that matched everything before an offset. Its gate lets everybody in.
 fn roster(matched: Offset) -> Roster {
@@ -62,7 +71,7 @@ fn started(roster: &mut Roster) -> Vec<Offset> {
 
 fn read(roster: &mut Roster, stretch: &Stretch) {
     let (number, from) = roster.next_read(at(0)).expect("a lane is behind");
-    roster.take_read(number, from, stretch);
+    roster.take_read(number, from, stretch, at(0));
 }
 
 #[tokio::test]
@@ -96,7 +105,7 @@ async fn what_the_matcher_misses_concerns_lanes_that_follow_it() {
     roster.restore(held(2, Start::Now), Some(4), None, at(0));
     roster.restore(held(3, Start::Now), Some(13), None, at(0));
     roster.restore(held(4, Start::Now), Some(90), None, at(0));
-    roster.see(&event(15), 0);
+    roster.see(&event(15), 0, at(0));
     assert_eq!(told(&mut roster), [(1, 10, 15), (3, 13, 15)], "2 reads by itself");
     assert_eq!(started(&mut roster), [15, 15]);
     roster.pass_over(16);
@@ -110,7 +119,7 @@ async fn a_live_lane_has_no_gap_when_old_records_go() {
     let mut roster = roster(10);
     roster.restore(held(1, Start::Now), None, None, at(0));
     roster.oldest = 10;
-    roster.see(&event(10), 0);
+    roster.see(&event(10), 0, at(0));
     assert_eq!(told(&mut roster), []);
 }
 
@@ -119,7 +128,7 @@ async fn the_earliest_is_the_oldest_that_there_is() {
     let mut roster = roster(50);
     roster.oldest = 40;
     let record = Record::Subscription(Arc::new(held(1, Start::Earliest)));
-    roster.see(&Entry { offset: 50, at: at(0), record }, 0);
+    roster.see(&Entry { offset: 50, at: at(0), record }, 0, at(0));
     read(&mut roster, &stretch(&[40, 41], 51));
     assert_eq!(told(&mut roster), [(1, 42, 51)]);
     let progress = roster.progress().expect("its cursor is not that of the fold");
@@ -136,9 +145,9 @@ async fn a_gap_is_shown_once_it_is_written() {
         let record = Record::Gap { subscription: 1, missing };
         Entry { offset, at: at(3), record }
     };
-    roster.see(&gap(10), 11);
+    roster.see(&gap(10), 11, at(0));
     assert_eq!(roster.view.status(1).expect("a lane").gap, Some(known), "known at the start");
-    roster.see(&gap(11), 11);
+    roster.see(&gap(11), 11, at(0));
     let expected = Gap { newest: missing, at: at(3), total: 7 };
     assert_eq!(roster.view.status(1).expect("a lane").gap, Some(expected));
 }
@@ -150,13 +159,13 @@ async fn progress_tells_of_records_that_are_no_events_before_retention_can_take_
         let record = Record::Progress(Arc::new(Progress::default()));
         Entry { offset, at: at(0), record }
     };
-    (0..=1_024).for_each(|offset| roster.see(&quiet(offset), 0));
+    (0..=1_024).for_each(|offset| roster.see(&quiet(offset), 0, at(0)));
     let progress = roster.progress().expect("much was looked at");
     assert_eq!(progress.matched, 1_025);
-    roster.see(&quiet(1_025), 0);
+    roster.see(&quiet(1_025), 0, at(0));
     roster.note_all();
     assert_eq!(roster.progress(), None, "that was the record of progress itself");
-    roster.see(&quiet(1_026), 0);
+    roster.see(&quiet(1_026), 0, at(0));
     assert_eq!(roster.progress(), None);
     roster.note_all();
     assert_eq!(roster.progress().map(|progress| progress.matched), Some(1_027), "before a stop");
@@ -178,7 +187,7 @@ fn round(roster: &mut Roster) -> Vec<u32> {
 async fn lanes_of_a_full_target_take_turns_and_those_with_nothing_to_do_leave_theirs() {
     let mut roster = roster(0);
     (0..20).for_each(|number| roster.restore(held(number, Start::Now), None, None, at(0)));
-    roster.see(&event(0), 0);
+    roster.see(&event(0), 0, at(0));
     let first: Vec<Task> = std::iter::from_fn(|| roster.next_task(at(0))).collect();
     assert_eq!(first.len(), 8, "as many as the target takes");
     // Of those that wait some are paused, and one is gone.
@@ -201,7 +210,7 @@ async fn lanes_of_a_full_target_take_turns_and_those_with_nothing_to_do_leave_th
     assert_eq!(round(&mut roster), [13, 14, 15, 16, 17, 18, 19]);
     assert_eq!(round(&mut roster), [0; 0]);
     // More events than the target takes at once: everybody has a turn before anybody a second one.
-    (1..3).for_each(|offset| roster.see(&event(offset), 0));
+    (1..3).for_each(|offset| roster.see(&event(offset), 0, at(0)));
     let mut all: Vec<u32> = (0..4).flat_map(|_| round(&mut roster)).collect();
     assert_eq!(all.len(), 32);
     all.truncate(16);

@@ -8,7 +8,6 @@ use super::roster::Roster;
 use crate::domain::Timestamp;
 use crate::domain::breaker::{Breaker, Change, Rules, Start};
 use crate::domain::delivery::Outcome;
-use crate::domain::sink::Sink;
 use crate::domain::subscription::{State, Subscription};
 
 /// A server's name: scheme, host and port of its URLs. Shared by all who deliver there.
@@ -47,8 +46,7 @@ impl Targets {
 
     /// Notes that a lane delivers to the server of its sink.
     pub(super) fn join(&mut self, subscription: &Subscription, now: Timestamp) -> Server {
-        let Sink::Http { url, .. } = &subscription.wish.sink;
-        let name = url.origin().ascii_serialization();
+        let name = subscription.server();
         let known = self.held.get_key_value(name.as_str()).map(|(known, _)| known.clone());
         let server = known.unwrap_or_else(|| name.into());
         let target = self.held.entry(server.clone()).or_default();

@@ -1,15 +1,17 @@
 //! What follows an attempt: the domain's verdict is carried out on the lane and told to the writer.
 //! Never decides by itself, never waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Report, Unsent};
+use super::attempt::{Report, Tried, Unsent};
 use super::dispatch::Dispatch;
 use super::lane::Finished;
+use super::waiting::Past;
 use crate::clock;
 use crate::domain::command::Settlement;
 use crate::domain::delivery::{
-    Attempt, DeadLetter, Outcome, Reason, Retry, Verdict, classify, is_too_old,
+    Attempt, DeadLetter, Outcome, Reason, Retry, Sent, Verdict, classify, is_too_old,
 };
 use crate::domain::lease::after;
 use crate::domain::policy::OnExhausted;
@@ -17,8 +19,9 @@ use crate::domain::record::Entry;
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
 
-/// Pause before an event that cannot be read is tried again.
-const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
+/// Pause before an event that cannot be read, or a derived one that cannot be written, is tried
+/// again.
+const UNREADY_PAUSE: Duration = Duration::from_secs(60);
 
 /// `type` of the event that tells of a dead letter: its own death is not told.
 const DEATH_NOTICE: &str = "tidings.delivery.dead";
@@ -29,47 +32,77 @@ struct Answered<'a> {
     entry: Option<&'a Entry>,
     finished: Finished,
     attempt: Attempt,
+    /// The request, where that was no success.
+    request: Option<Sent>,
     /// The subscription still has the target that answered.
     same_target: bool,
     /// It went out to see whether the target works, which it does not: when it is tried next.
     shut_until: Option<Timestamp>,
 }
 
+/// Why a delivery is given up.
+struct Why {
+    reason: Reason,
+    /// The last request, if one was made.
+    request: Option<Sent>,
+    note: Option<String>,
+}
+
+impl Why {
+    fn of(reason: Reason) -> Self {
+        Self { reason, request: None, note: None }
+    }
+}
+
 impl Dispatch {
     /// Takes an attempt back.
     pub(super) fn note_attempt(&mut self, report: Report) {
-        let Report { sent, offset, server, probe, entry, result } = report;
+        let Report { sent, offset, server, probe, entry, result, responses, .. } = report;
         let (number, now) = (sent.number, clock::now());
-        let outcome = result.as_ref().ok().map(|attempt| &attempt.outcome);
+        let outcome = result.as_ref().ok().filter(|tried| tried.of_server);
+        let outcome = outcome.map(|tried| &tried.attempt.outcome);
         let outcome = outcome.map(|it| (it, sent.wish.policy.counts_as_done(it)));
         self.roster.returned(&server, probe, outcome, now);
         let shut_until = self.roster.targets.open_until(&server);
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let subscription = lane.subscription.clone();
-        let Some(finished) = lane.finish(offset) else { return };
+        let Some(mut finished) = lane.finish(offset) else { return };
+        finished.past.responses = responses;
         let entry = entry.as_ref();
         match result {
-            Ok(attempt) => {
+            Ok(Tried { attempt, request, of_server }) => {
                 self.come_online();
-                let same_target = sent.wish.sink == subscription.wish.sink;
-                let shut_until = shut_until.filter(|_| same_target && probe);
-                let report = Answered { offset, entry, finished, attempt, same_target, shut_until };
+                let same_target = Arc::ptr_eq(&sent, &subscription)
+                    || sent.wish.sink == subscription.wish.sink
+                        && sent.wish.encoding == subscription.wish.encoding;
+                let shut_until = shut_until.filter(|_| same_target && probe && of_server);
+                let same_target = same_target && of_server;
+                let report =
+                    Answered { offset, entry, finished, attempt, request, same_target, shut_until };
                 self.settle(&subscription, report);
             }
             Err(Unsent::TooOld) => {
-                self.give_up(&subscription, offset, entry, Reason::Age, finished);
+                self.give_up(&subscription, offset, entry, Why::of(Reason::Age), finished);
+            }
+            Err(Unsent::Unmakeable(reason, note)) => {
+                if let Some(lane) = self.roster.lanes.get(&number) {
+                    lane.stats.count_failed(note.clone());
+                }
+                let why = Why { note: Some(note), ..Why::of(reason) };
+                self.give_up(&subscription, offset, entry, why, finished);
             }
             Err(Unsent::Gone) => {
                 tracing::warn!(subscription = %subscription.id, offset, "an event is gone");
-                self.bury(&subscription, offset, true, Reason::EventGone, finished.attempts);
+                let why = Why::of(Reason::EventGone);
+                self.bury(&subscription, offset, true, why, finished.past.attempts);
             }
             Err(Unsent::Offline(why)) => {
                 let due = self.go_offline(&why, now);
                 self.retry_at(&subscription, offset, due, finished);
             }
-            Err(Unsent::Unreadable(why)) => {
+            Err(Unsent::Unready(why)) => {
                 tracing::error!(subscription = %subscription.id, offset, why, "an event waits");
-                let due = after(clock::now(), UNREADABLE_PAUSE);
+                let due = after(clock::now(), UNREADY_PAUSE);
                 self.retry_at(&subscription, offset, due, finished);
             }
         }
@@ -78,16 +111,17 @@ impl Dispatch {
 
     /// Decides what follows an attempt, and carries it out.
     fn settle(&mut self, subscription: &Subscription, report: Answered<'_>) {
-        let Answered { offset, entry, mut finished, attempt, same_target, shut_until } = report;
+        let Answered { offset, entry, mut finished, attempt, request, same_target, shut_until } =
+            report;
         let (number, now) = (subscription.number, clock::now());
         self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
         if let (Outcome::Failed(why), Some(due)) = (&attempt.outcome, shut_until) {
             return self.put_back(subscription, entry, offset, (why, due), finished);
         }
-        finished.attempts.push(attempt.clone());
+        finished.past.attempts.push(attempt.clone());
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let stored = entry.map_or(now, |entry| entry.at);
-        let (policy, tries) = (&subscription.wish.policy, finished.attempts.len());
+        let (policy, tries) = (&subscription.wish.policy, finished.past.attempts.len());
         let verdict = classify(&attempt.outcome, policy, tries, stored, now, clock::dice());
         match verdict {
             Verdict::Done => lane.stats.count_delivered(),
@@ -108,7 +142,8 @@ impl Dispatch {
                 self.retry_at(subscription, offset, due, finished);
             }
             Verdict::FailEvent(reason) => {
-                self.give_up(subscription, offset, entry, reason, finished);
+                let why = Why { request, ..Why::of(reason) };
+                self.give_up(subscription, offset, entry, why, finished);
             }
             // The event waits until the end is written: should the subscription have got another
             // target by then, it goes there.
@@ -141,7 +176,7 @@ impl Dispatch {
         }
         let policy = &subscription.wish.policy;
         match entry.is_some_and(|entry| is_too_old(policy, entry.at, due)) {
-            true => self.give_up(subscription, offset, entry, Reason::Age, finished),
+            true => self.give_up(subscription, offset, entry, Why::of(Reason::Age), finished),
             false => self.retry_at(subscription, offset, due, finished),
         }
     }
@@ -153,9 +188,11 @@ impl Dispatch {
         due: Timestamp,
         finished: Finished,
     ) {
-        let Finished { attempts, key, .. } = finished;
+        let Finished { past: Past { attempts, responses }, key, .. } = finished;
         let number = subscription.number;
-        let retry = Retry { subscription: number, offset, due, attempts };
+        let (delayed, replay) = (false, false);
+        let retry =
+            Retry { subscription: number, offset, due, attempts, delayed, replay, responses };
         if let Some(lane) = self.roster.lanes.get_mut(&number) {
             lane.wait(&retry, key);
         }
@@ -168,10 +205,10 @@ impl Dispatch {
         subscription: &Subscription,
         offset: Offset,
         entry: Option<&Entry>,
-        reason: Reason,
+        why: Why,
         finished: Finished,
     ) {
-        let Finished { attempts, retried, .. } = finished;
+        let Finished { past: Past { attempts, .. }, retried, .. } = finished;
         if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
             self.metrics.count_delivery("dropped");
             if retried {
@@ -181,7 +218,7 @@ impl Dispatch {
         }
         // Off for events that tell of dead letters themselves.
         let announce = entry.and_then(Entry::event).is_none_or(|event| event.kind != DEATH_NOTICE);
-        self.bury(subscription, offset, announce, reason, attempts);
+        self.bury(subscription, offset, announce, why, attempts);
     }
 
     /// Keeps a dead letter, whatever the policy says of events whose attempts are used up.
@@ -190,7 +227,7 @@ impl Dispatch {
         subscription: &Subscription,
         offset: Offset,
         announce: bool,
-        reason: Reason,
+        why: Why,
         attempts: Vec<Attempt>,
     ) {
         self.metrics.count_delivery("dead");
@@ -199,8 +236,11 @@ impl Dispatch {
             subscription_id: subscription.id.clone(),
             offset,
             at: clock::now(),
-            reason,
+            reason: why.reason,
             attempts,
+            request: why.request,
+            note: why.note,
+            replay: false,
         };
         self.settler.push(Settlement::Dead { letter, announce });
     }

@@ -180,6 +180,7 @@ mod tests {
     use super::super::tables::{Memory, Rows, Tables};
     use super::super::window::Window;
     use super::*;
+    use crate::domain::delivery::Retry;
     use crate::domain::samples::{self, at};
     use crate::domain::subscription::End;
 
@@ -193,15 +194,7 @@ mod tests {
     }
 
     fn history() -> Vec<Record> {
-        let retry = |offset, due| {
-            let attempts = vec![];
-            Record::Retry(Arc::new(crate::domain::delivery::Retry {
-                subscription: 0,
-                offset,
-                due: at(due),
-                attempts,
-            }))
-        };
+        let retry = |offset, due| Record::Retry(Arc::new(Retry::untried(0, offset, at(due))));
         let progress = |matched, lagging, caught_up| {
             Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))
         };

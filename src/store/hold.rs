@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn a_hold_reaches_back_to_the_cursor_or_the_oldest_retry() {
         let retry = |subscription, offset| {
-            Record::Retry(Arc::new(Retry { subscription, offset, due: at(5), attempts: vec![] }))
+            Record::Retry(Arc::new(Retry::untried(subscription, offset, at(5))))
         };
         let progress = |matched, lagging, caught_up| {
             Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))

@@ -132,6 +132,8 @@ impl Commands {
             at: now,
             took: Duration::from_millis(self.dice.below(900)),
             outcome: Outcome::Answered { status: 503, retry_after: None },
+            step: 0,
+            answer: None,
         };
         let attempts = vec![attempt; self.dice.index(3)];
         match (self.dice.below(3), waiting.is_empty()) {
@@ -147,13 +149,25 @@ impl Commands {
                     at: now,
                     reason: self.dice.pick(&Reason::ALL),
                     attempts,
+                    request: None,
+                    note: None,
+                    replay: false,
                 },
                 announce: self.dice.chance(500),
             },
             _ => {
                 let wait = SignedDuration::from_secs(5);
                 let due = now.checked_add(wait).expect("far from the end of time");
-                Settlement::Retry(Retry { subscription, offset: recent, due, attempts })
+                let (offset, delayed, replay, responses) = (recent, false, false, vec![]);
+                Settlement::Retry(Retry {
+                    subscription,
+                    offset,
+                    due,
+                    attempts,
+                    delayed,
+                    replay,
+                    responses,
+                })
             }
         }
     }

@@ -6,10 +6,13 @@ use crate::domain::attribute::Value;
 use crate::domain::draft::Draft;
 use crate::domain::event::{Data, Event, Origin};
 use crate::domain::topic::Topic;
-use crate::domain::{Invalid, Timestamp};
+use crate::domain::{Invalid, Offset, Timestamp};
 
 /// The extension attribute with the id of the event that caused this one.
 const CAUSATION: &str = "causation";
+
+/// The extension attribute with that event's place in the log, by which a chain can be followed.
+const CAUSATION_OFFSET: &str = "causationoffset";
 
 /// The extension attribute with the number of events that led to this one.
 const HOPS: &str = "hops";
@@ -23,6 +26,8 @@ pub struct Defaults<'a> {
     pub source: &'a str,
     /// `time`, which no template says.
     pub time: Timestamp,
+    /// Where the parent stands in the log.
+    pub offset: Offset,
 }
 
 /// Why no event was derived. Trying again changes nothing.
@@ -52,7 +57,7 @@ pub fn derive(
     // The attribute has 31 bits: longer chains end there, whatever is allowed.
     let number = i32::try_from(hops).ok().filter(|_| hops <= hops_max);
     let number = number.ok_or(Refused::TooManyHops { hops, hops_max })?;
-    let time = defaults.time.to_string();
+    let (time, offset) = (defaults.time.to_string(), defaults.offset.to_string());
     let texts = [
         ("specversion", Some(crate::domain::event::SPEC_VERSION)),
         ("id", Some(emitted.id.as_deref().unwrap_or(defaults.id))),
@@ -62,6 +67,7 @@ pub fn derive(
         ("time", Some(time.as_str())),
         ("datacontenttype", emitted.data.as_ref().map(|_| "application/json")),
         (CAUSATION, Some(parent.id.as_str())),
+        (CAUSATION_OFFSET, Some(offset.as_str())),
     ];
     let mut draft = Draft::default();
     for (name, text) in texts {
@@ -112,13 +118,15 @@ mod tests {
         draft.finish(None, None, Origin::CloudEvent).expect("valid")
     }
 
-    const OWN: Defaults<'_> = Defaults { id: "made", source: "/hub", time: Timestamp::UNIX_EPOCH };
+    const OWN: Defaults<'_> =
+        Defaults { id: "made", source: "/hub", time: Timestamp::UNIX_EPOCH, offset: 7 };
 
     #[test]
     fn a_derived_event_tells_its_cause() {
         let event = derive(&emitted(None), &parent(None), OWN, 4).expect("derived");
         assert_eq!(event.extension(CAUSATION), Some(&Value::String("p1".into())));
         assert_eq!(event.extension(HOPS), Some(&Value::Integer(1)));
+        assert_eq!(event.extension(CAUSATION_OFFSET), Some(&Value::String("7".into())));
         assert_eq!((event.id.as_str(), event.source.as_str()), ("made", "/hub"));
         assert_eq!(event.topic.as_str(), "page/purged");
         assert_eq!(event.time.as_deref(), Some(at(0).to_string().as_str()));

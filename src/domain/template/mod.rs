@@ -23,6 +23,7 @@ mod fault;
 mod held;
 mod key;
 mod limits;
+mod line;
 mod node;
 mod output;
 mod parse;
@@ -50,6 +51,7 @@ pub use limits::{
     BODY_DEPTH_MAX, EXPRESSIONS_MAX, FILTERS_MAX, FORMAT_BYTES_MAX, KEY_NAME_BYTES_MAX,
     OUTPUT_BYTES_DEFAULT, PATH_BYTES_MAX, PATH_DEPTH_MAX, QUERY_MAX, SOURCE_BYTES_MAX, STEPS_MAX,
 };
+pub use line::{LINE_BYTES_MAX, Line};
 pub use render::{Emitted, Rendered, Request};
 pub use scope::Part;
 pub use step::{Method, Template};

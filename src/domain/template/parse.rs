@@ -39,6 +39,18 @@ impl Template {
         check_size(&template.print())?;
         Ok(template)
     }
+
+    /// Checks that every request says where it goes: there is no sink that would.
+    pub fn check_targets(&self) -> Result<(), Invalid> {
+        let is_lost = |step: &Step| matches!(step, Step::Request(Draft { url: None, .. }));
+        match self.steps.iter().position(is_lost) {
+            None => Ok(()),
+            Some(step) => {
+                let detail = "is required where the subscription has no sink";
+                Err(Invalid::new(format!("/steps/{step}/url"), detail))
+            }
+        }
+    }
 }
 
 fn check_size(value: &Value) -> Result<(), Invalid> {
@@ -68,8 +80,10 @@ fn parse_request(value: &Value, scope: &mut Scope) -> Result<Draft, Invalid> {
     let members = members(value, &REQUEST)?;
     let method = text(members, "method")?.ok_or_else(|| required("method"))?;
     let method = Method::parse(method).map_err(|error| error.under("/method"))?;
-    let url = parse_text(members, "url", scope)?.ok_or_else(|| required("url"))?;
-    target::check(&url).map_err(|detail| Invalid::new("/url", detail))?;
+    let url = parse_text(members, "url", scope)?;
+    if let Some(url) = &url {
+        target::check(url).map_err(|detail| Invalid::new("/url", detail))?;
+    }
     let headers = parse_texts(members, "headers", HEADERS_MAX, scope)?;
     check_headers(&headers).map_err(|error| error.under("/headers"))?;
     let query = parse_texts(members, "query", QUERY_MAX, scope)?;

@@ -25,7 +25,7 @@ impl Draft {
     fn print(&self) -> Value {
         let mut members = Map::new();
         members.insert("method".to_owned(), self.method.as_str().into());
-        members.insert("url".to_owned(), self.url.to_string().into());
+        members.extend(self.url.iter().map(|url| ("url".to_owned(), url.to_string().into())));
         for (name, texts) in [("headers", &self.headers), ("query", &self.query)] {
             if !texts.is_empty() {
                 let print = |(name, text): &(String, Text)| (name.clone(), text.to_string().into());

@@ -15,7 +15,7 @@ use super::step::{Body, Draft, Emit, Method, Step, Template};
 use super::target;
 use super::text::{Piece, Text};
 use crate::domain::attribute::escape_pointer;
-use crate::domain::sink::{check_header_value, check_url};
+use crate::domain::sink::{Sink, check_header_value, check_url};
 
 const CONTENT_TYPE: &str = "content-type";
 const JSON: &str = "application/json";
@@ -36,6 +36,8 @@ pub struct Request {
     pub method: Method,
     /// The target, with its query.
     pub url: Url,
+    /// It goes to the subscription's sink, which may have headers to add.
+    pub to_sink: bool,
     /// Headers, no name twice. A body that is not a plain text has a `content-type`.
     pub headers: Vec<(String, String)>,
     /// The body, if there is one.
@@ -75,6 +77,11 @@ impl Template {
     }
 }
 
+/// Renders one text.
+pub(super) fn text(text: &Text, context: &Context<'_>) -> Result<String, Problem> {
+    Renderer { context, left: context.output_bytes_max }.text(text)
+}
+
 struct Renderer<'a> {
     context: &'a Context<'a>,
     /// The bytes that may still be made.
@@ -106,14 +113,21 @@ impl Renderer<'_> {
             }
             Some(Body::Json(node)) => Some(self.json(node).map_err(|fault| fault.under("/body"))?),
         };
-        Ok(Request { method: draft.method, url, headers, body })
+        let to_sink = draft.url.is_none();
+        Ok(Request { method: draft.method, url, to_sink, headers, body })
     }
 
     fn url(&mut self, draft: &Draft) -> Result<Url, Fault> {
-        let text = self.text(&draft.url).map_err(|problem| problem.at("/url"))?;
-        let is_fixed = draft.url.sole().is_none();
         let bad = |detail| Problem::Url(detail).at("/url");
-        let mut url = target::read(&text, is_fixed).map_err(bad)?;
+        let mut url = match (&draft.url, &self.context.subscription.wish.sink) {
+            (Some(text), _) => {
+                let is_fixed = text.sole().is_none();
+                let text = self.text(text).map_err(|problem| problem.at("/url"))?;
+                target::read(&text, is_fixed).map_err(bad)?
+            }
+            (None, Sink::Http { url, .. }) => url.clone(),
+            (None, Sink::Steps) => return Err(bad("is missing".to_owned())),
+        };
         let mut query = Output::new(self.left);
         for (name, value) in &draft.query {
             let at = || format!("/query/{}", escape_pointer(name));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::node::Node;
 use super::scope::Part;
+use super::target;
 use super::text::Text;
 use crate::domain::Invalid;
 
@@ -17,6 +18,16 @@ impl Template {
     /// How many steps there are; at least one.
     pub fn steps(&self) -> usize {
         self.steps.len()
+    }
+
+    /// The server that the first request goes to, where that is known beforehand: scheme, host and
+    /// port. `None`: the sink's.
+    pub fn server(&self) -> Option<String> {
+        let first = self.steps.iter().find_map(|step| match step {
+            Step::Request(draft) => Some(draft),
+            Step::Emit(_) => None,
+        });
+        target::server(first?.url.as_ref()?)
     }
 
     /// The parts of a step's answer that later steps may use.
@@ -40,7 +51,8 @@ pub(super) enum Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Draft {
     pub(super) method: Method,
-    pub(super) url: Text,
+    /// The sink's, if it says none.
+    pub(super) url: Option<Text>,
     pub(super) headers: Vec<(String, Text)>,
     pub(super) query: Vec<(String, Text)>,
     pub(super) body: Option<Body>,

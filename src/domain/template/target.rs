@@ -33,6 +33,15 @@ pub(super) fn check(text: &Text) -> Result<(), String> {
     read(&format!("{scheme}://{authority}/"), true).map(drop)
 }
 
+/// Scheme, host and port, where no data is needed to tell.
+pub(super) fn server(text: &Text) -> Option<String> {
+    let start = text.start();
+    let (scheme, rest) = start.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let url = Url::parse(&format!("{scheme}://{authority}/")).ok()?;
+    Some(url.origin().ascii_serialization())
+}
+
 /// Reads a URL that is complete. `is_fixed` is one that does not stem from a single expression.
 pub(super) fn read(text: &str, is_fixed: bool) -> Result<Url, String> {
     check_symbols(text)?;

@@ -165,7 +165,8 @@ mod tests {
     fn an_attempt_shows_its_status_or_its_error() {
         let check = |outcome: Outcome, member: &str, expected: Value| {
             let took = Duration::from_millis(12);
-            let printed = print_attempt(&Attempt { at: Timestamp::UNIX_EPOCH, took, outcome });
+            let (at, step, answer) = (Timestamp::UNIX_EPOCH, 0, None);
+            let printed = print_attempt(&Attempt { at, took, outcome, step, answer });
             assert_eq!((&printed[member], &printed["took_ms"]), (&expected, &json!(12)));
         };
         check(Outcome::Answered { status: 503, retry_after: None }, "status", json!(503));

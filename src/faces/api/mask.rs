@@ -4,18 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::domain::Invalid;
 use crate::domain::attribute::escape_pointer;
-
-/// What stands in the place of a credential.
-const MASK: &str = "***";
-
-/// Words that give a credential away in a header's name.
-const WORDS: [&str; 9] =
-    ["auth", "cookie", "credential", "key", "pass", "secret", "session", "signature", "token"];
+use crate::domain::sink::{MASK, is_credential};
 
 /// The headers as they are shown.
 pub(crate) fn mask(headers: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let show = |(name, value): (&String, &String)| {
-        let value = if is_secret(name) { MASK.to_owned() } else { value.clone() };
+        let value = if is_credential(name) { MASK.to_owned() } else { value.clone() };
         (name.clone(), value)
     };
     headers.iter().map(show).collect()
@@ -27,7 +21,7 @@ pub(crate) fn unmask(
     held: Option<&BTreeMap<String, String>>,
 ) -> Result<(), Invalid> {
     for (name, value) in headers {
-        if value != MASK || !is_secret(name) {
+        if value != MASK || !is_credential(name) {
             continue;
         }
         let same = |(key, _): &(&String, &String)| key.eq_ignore_ascii_case(name);
@@ -38,11 +32,6 @@ pub(crate) fn unmask(
         value.clone_from(kept);
     }
     Ok(())
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    WORDS.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{mask, shape_policy};
+use super::{shape_encoding, shape_policy, shape_sink};
 use crate::domain::gap::Gap;
-use crate::domain::sink::Sink;
 use crate::domain::subscription::{Signing, Start, State, Subscription};
 use crate::faces::router::App;
 use crate::flow::LaneStatus;
@@ -39,18 +38,14 @@ pub(crate) fn subscription(hub: &App, subscription: &Subscription) -> Value {
 /// granted.
 pub(crate) fn wish(subscription: &Subscription) -> Value {
     let wish = &subscription.wish;
-    let Sink::Http { url, method, headers } = &wish.sink;
+    let (encoding, template) = shape_encoding::print(&wish.encoding);
     json!({
         "name": wish.name,
         "labels": wish.labels,
         "filter": wish.filter.print(),
-        "sink": {"http": {
-            "url": url.as_str(),
-            "method": method.as_str(),
-            "headers": mask::mask(headers),
-        }},
-        "encoding": wish.encoding.as_str(),
-        "template": null,
+        "sink": shape_sink::print(&wish.sink),
+        "encoding": encoding,
+        "template": template,
         "signing": match wish.signing {
             Signing::None => Value::Null,
             Signing::StandardWebhooks(_) => json!({"standard_webhooks": {}}),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::fields::{Field, Fields};
-use super::{mask, shape_policy};
+use super::{shape_encoding, shape_policy, shape_sink};
 use crate::clock;
 use crate::config::Size;
 use crate::domain::Invalid;
@@ -15,7 +15,7 @@ use crate::domain::filter::{Filter, Limits};
 use crate::domain::lease::Asked;
 use crate::domain::policy::Policy;
 use crate::domain::sign::Secret;
-use crate::domain::sink::{Method, Sink, check_url};
+use crate::domain::sink::Sink;
 use crate::domain::subscription::{Signing, Start, Subscription, Wish};
 
 /// Members that the hub sets.
@@ -63,12 +63,12 @@ pub(crate) fn parse(value: &Value, context: Context<'_>) -> Result<Parsed, Inval
     let filter = fields.need("filter")?;
     let filter = Filter::parse_within(filter.value, &context.filters)
         .map_err(|error| error.under(&filter.at))?;
-    let sink = parse_sink(&fields.need("sink")?, context)?;
-    let encoding =
-        fields.get("encoding").map_or(Ok(Encoding::Structured), |f| parse_encoding(&f))?;
-    if let Some(template) = fields.get("template") {
-        return Err(template.bad("is not offered yet; leave it out"));
-    }
+    let encoding = shape_encoding::parse(fields.get("encoding"), fields.get("template"))?;
+    let sink = match (&encoding, fields.get("sink")) {
+        (_, Some(sink)) => shape_sink::parse(&sink, context.held)?,
+        (Encoding::Template(_), None) => Sink::Steps,
+        (_, None) => return Err(Invalid::new("/sink", "is required")),
+    };
     let (signing, made_secret) = parse_signing(fields.get("signing"), context)?;
     let lease = parse_lease(&mut fields, context)?;
     let start = fields.get("start").map_or(Ok(Start::Now), |field| parse_start(&field))?;
@@ -79,47 +79,6 @@ pub(crate) fn parse(value: &Value, context: Context<'_>) -> Result<Parsed, Inval
     let wish = Wish { name, labels, filter, sink, encoding, signing, lease, start, policy };
     wish.check()?;
     Ok(Parsed { wish, made_secret })
-}
-
-fn parse_sink(sink: &Field<'_>, context: Context<'_>) -> Result<Sink, Invalid> {
-    let mut kinds = sink.fields()?;
-    for later in ["mqtt", "stream"] {
-        if let Some(kind) = kinds.get(later) {
-            return Err(kind.bad("is not offered yet; use http"));
-        }
-    }
-    let http = kinds.need("http")?;
-    kinds.done(&[])?;
-    let mut fields = http.fields()?;
-    let target = fields.need("url")?;
-    let url = target.text()?.parse().map_err(|error| target.bad(format!("is no URL: {error}")))?;
-    check_url(&url).map_err(|error| error.under(&target.at))?;
-    let method =
-        fields.get("method").map_or(Ok(Method::Post), |field| field.parse(Method::parse))?;
-    let mut headers = BTreeMap::new();
-    if let Some(field) = fields.get("headers") {
-        headers = owned(&field)?;
-        let held = context.held.map(|held| {
-            let Sink::Http { headers, .. } = &held.wish.sink;
-            headers
-        });
-        mask::unmask(&mut headers, held).map_err(|error| error.under(&field.at))?;
-    }
-    fields.done(&[])?;
-    Ok(Sink::Http { url, method, headers })
-}
-
-fn parse_encoding(field: &Field<'_>) -> Result<Encoding, Invalid> {
-    let later = ["batch", "template"];
-    let is_later = match field.value {
-        Value::String(text) => later.contains(&text.as_str()),
-        Value::Object(members) => later.iter().any(|name| members.contains_key(*name)),
-        _ => false,
-    };
-    if is_later {
-        return Err(field.bad("is not offered yet; use structured, binary or raw"));
-    }
-    field.parse(Encoding::parse)
 }
 
 fn parse_signing(
@@ -173,7 +132,7 @@ fn parse_start(field: &Field<'_>) -> Result<Start, Invalid> {
     }
 }
 
-fn owned(field: &Field<'_>) -> Result<BTreeMap<String, String>, Invalid> {
+pub(super) fn owned(field: &Field<'_>) -> Result<BTreeMap<String, String>, Invalid> {
     let texts = field.texts()?.into_iter();
     Ok(texts.map(|(name, text)| (name.to_owned(), text.to_owned())).collect())
 }
@@ -229,8 +188,16 @@ mod tests {
             with(json!({"sink": {"http": {"headers": {"x-key": "***"}}}})),
             "/sink/http/headers/x-key",
         );
-        check(with(json!({"encoding": {"batch": {"max": 1}}})), "/encoding");
-        check(with(json!({"encoding": "template"})), "/encoding");
+        check(with(json!({"encoding": {"batch": {"max": 0}}})), "/encoding/batch/max");
+        check(with(json!({"encoding": {"batch": {"wait": 5}}})), "/encoding/batch/wait");
+        check(with(json!({"encoding": {"xml": {}}})), "/encoding/xml");
+        check(with(json!({"encoding": "template"})), "/template");
+        let template = json!({"steps": [{"method": "PURGE", "url": "http://{{data.host}}/"}]});
+        let asked = json!({"encoding": "template", "template": template});
+        check(with(asked), "/template/steps/0/url");
+        let lost = json!({"encoding": "template", "sink": null,
+            "template": {"steps": [{"method": "PURGE"}]}});
+        check(with(lost), "/template/steps/0/url");
         check(with(json!({"encoding": "xml"})), "/encoding");
         check(with(json!({"template": {"steps": []}})), "/template");
         check(with(json!({"signing": {"hmac": {}}})), "/signing/standard_webhooks");

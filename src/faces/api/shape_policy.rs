@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 use super::fields::Field;
 use crate::config::Size;
 use crate::domain::Invalid;
-use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
+use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy, Sample};
 use crate::domain::quantity::{parse_duration, parse_size, print_duration, print_size};
+use crate::domain::template::Line;
 
 const ORDERINGS: [(&str, Ordering); 3] =
     [("none", Ordering::None), ("key", Ordering::Key), ("strict", Ordering::Strict)];
+
+/// Digits of a sample's rate: it is kept in millionths.
+const RATE_DIGITS: f64 = 1_000_000.0;
 
 const ON_GONE: [(&str, OnGone); 2] = [("end", OnGone::End), ("fail", OnGone::Fail)];
 
@@ -26,13 +30,15 @@ pub(crate) fn parse(policy: &Field<'_>, hold_max: Size) -> Result<Policy, Invali
         Some(field) => field.items()?.iter().map(|item| item.parse(Class::parse)).collect(),
         None => Ok(default),
     };
+    let (ordering, key) = ordering(fields.get("ordering"), default.ordering)?;
     let read = Policy {
         timeout: fields.get("timeout").map_or(Ok(default.timeout), |f| duration(&f))?,
         max_in_flight: fields
             .get("max_in_flight")
             .map_or(Ok(default.max_in_flight), |f| number(&f))?,
         rate_per_second: fields.get("rate_per_second").map(|f| number(&f)).transpose()?,
-        ordering: word(fields.get("ordering"), &ORDERINGS, default.ordering)?,
+        ordering,
+        key,
         retry: match fields.get("retry") {
             Some(field) => field.items()?.iter().map(duration).collect::<Result<_, _>>()?,
             None => default.retry,
@@ -43,6 +49,8 @@ pub(crate) fn parse(policy: &Field<'_>, hold_max: Size) -> Result<Policy, Invali
         on_exhausted: word(fields.get("on_exhausted"), &ON_EXHAUSTED, default.on_exhausted)?,
         max_age: fields.get("max_age").map(|f| duration(&f)).transpose()?,
         hold: fields.get("hold").map(|f| hold(&f, hold_max)).transpose()?,
+        delay_until: fields.get("delay_until").map(|f| f.parse(Line::parse)).transpose()?,
+        sample: fields.get("sample").map(|f| sample(&f)).transpose()?,
     };
     fields.done(&[])?;
     Ok(read)
@@ -55,7 +63,10 @@ pub(crate) fn print(policy: &Policy) -> Value {
         "timeout": print_duration(policy.timeout),
         "max_in_flight": policy.max_in_flight,
         "rate_per_second": policy.rate_per_second,
-        "ordering": name(&ORDERINGS, policy.ordering),
+        "ordering": match &policy.key {
+            Some(key) => json!({"key": key.to_string()}),
+            None => json!(name(&ORDERINGS, policy.ordering)),
+        },
         "retry": policy.retry.iter().map(|wait| print_duration(*wait)).collect::<Value>(),
         "retry_on": classes(&policy.retry_on),
         "ignore": classes(&policy.ignore),
@@ -63,10 +74,45 @@ pub(crate) fn print(policy: &Policy) -> Value {
         "on_exhausted": name(&ON_EXHAUSTED, policy.on_exhausted),
         "max_age": policy.max_age.map(print_duration),
         "hold": policy.hold.map(print_size),
+        "delay_until": policy.delay_until.as_ref().map(Line::to_string),
+        "sample": policy.sample.as_ref().map(|sample| json!({
+            "rate": f64::from(sample.parts) / RATE_DIGITS,
+            "key": sample.key.as_ref().map(Line::to_string),
+        })),
     })
 }
 
-fn duration(field: &Field<'_>) -> Result<Duration, Invalid> {
+/// A word, or `{"key": TEXT}`: the key that orders.
+fn ordering(
+    field: Option<Field<'_>>,
+    default: Ordering,
+) -> Result<(Ordering, Option<Line>), Invalid> {
+    let mut fields = match field {
+        Some(field) if field.value.is_object() => field.fields()?,
+        field => return Ok((word(field, &ORDERINGS, default)?, None)),
+    };
+    let key = fields.need("key")?.parse(Line::parse)?;
+    fields.done(&[])?;
+    Ok((Ordering::Key, Some(key)))
+}
+
+fn sample(field: &Field<'_>) -> Result<Sample, Invalid> {
+    let mut fields = field.fields()?;
+    let rate = fields.need("rate")?;
+    let share = rate.value.as_f64().filter(|share| (0.0..=1.0).contains(share));
+    let share = share.ok_or_else(|| rate.bad("must be a number from 0 to 1"))?;
+    let key = fields.get("key").map(|field| field.parse(Line::parse)).transpose()?;
+    fields.done(&[])?;
+    Ok(Sample { parts: parts(share), key })
+}
+
+/// Millionths of a share from 0 to 1.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
+fn parts(share: f64) -> u32 {
+    (share * RATE_DIGITS).round() as u32
+}
+
+pub(super) fn duration(field: &Field<'_>) -> Result<Duration, Invalid> {
     parse_duration(field.text()?).map_err(|detail| field.bad(detail))
 }
 
@@ -114,9 +160,11 @@ mod tests {
         assert_eq!(printed["retry"], json!(["5s", "30s", "2m", "10m", "1h", "6h"]));
         assert_eq!(printed["retry_on"], json!(["408", "425", "429", "5xx", "network"]));
         let full = json!({"timeout": "5s", "max_in_flight": 1, "rate_per_second": 10,
-            "ordering": "key", "retry": [], "retry_on": ["503"], "ignore": ["412"],
+            "ordering": {"key": "{{data.page}}"},
+            "retry": [], "retry_on": ["503"], "ignore": ["412"],
             "on_gone": "fail", "on_exhausted": "drop", "max_age": "1h",
-            "hold": "512MiB"});
+            "hold": "512MiB", "delay_until": "{{event.delayuntil}}",
+            "sample": {"rate": 0.25, "key": "{{event.subject}}"}});
         assert_eq!(print(&read(&full).expect("valid")), full);
     }
 
@@ -145,6 +193,11 @@ mod tests {
         check(json!({"max_in_flight": 4294967296u64}), "/policy/max_in_flight");
         check(json!({"rate_per_second": -1}), "/policy/rate_per_second");
         check(json!({"ordering": "total"}), "/policy/ordering");
+        check(json!({"ordering": {"key": "{{data"}}), "/policy/ordering/key");
+        check(json!({"ordering": {}}), "/policy/ordering/key");
+        check(json!({"delay_until": "{{steps[0].response.status}}"}), "/policy/delay_until");
+        check(json!({"sample": {"rate": 1.01}}), "/policy/sample/rate");
+        check(json!({"sample": {"key": "a"}}), "/policy/sample/rate");
         check(json!({"hold": "much"}), "/policy/hold");
         check(json!({"hold": -1}), "/policy/hold");
         check(json!({"hold": "4097MiB"}), "/policy/hold");

@@ -85,7 +85,6 @@ pub(crate) async fn service(
     let host = headers.get(HOST).and_then(|value| value.to_str().ok());
     let host = host.and_then(|host| host.parse::<Authority>().ok());
     let name = host.as_ref().map_or("localhost", |host| host.host());
-    let encodings = [Encoding::Structured, Encoding::Binary, Encoding::Raw].map(Encoding::as_str);
     Json(json!({
         "name": "Tidings",
         "version": env!("CARGO_PKG_VERSION"),
@@ -96,7 +95,7 @@ pub(crate) async fn service(
               "versions": ["3.1.1", "5"] },
         ],
         "event_stream_mechanisms": [
-            { "name": "webhooks", "path": "/v1/subscriptions", "encodings": encodings,
+            { "name": "webhooks", "path": "/v1/subscriptions", "encodings": Encoding::NAMES,
               "signing": ["standard_webhooks"], "lease": true },
             { "name": "mqtt", "url": format!("mqtt://{name}:{}", hub.config.mqtt.listen.port()),
               "versions": ["3.1.1", "5"], "credentials": "password = token" },

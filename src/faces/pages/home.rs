@@ -10,7 +10,6 @@ use super::render::render;
 use crate::clock;
 use crate::domain::Timestamp;
 use crate::domain::record::Entry;
-use crate::domain::sink::Sink;
 use crate::domain::subscription::Subscription;
 use crate::faces::api::subscriptions::may_see;
 use crate::faces::codes;
@@ -118,8 +117,6 @@ async fn subscriptions(
 }
 
 fn subscription_row(hub: &App, subscription: &Subscription, now: Timestamp) -> SubscriptionRow {
-    let Sink::Http { url, .. } = &subscription.wish.sink;
-    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
     let lane = hub.lanes.status(subscription.number);
     let lane = lane.as_ref();
     SubscriptionRow {
@@ -128,7 +125,7 @@ fn subscription_row(hub: &App, subscription: &Subscription, now: Timestamp) -> S
         state: subscription.state.as_str(),
         lease: phrase::lease(subscription, now),
         filter: subscription.wish.filter.print().to_string(),
-        target: format!("{}{port}", url.host_str().unwrap_or_default()),
+        target: phrase::target(subscription),
         delivered: lane.map_or(0, |lane| lane.delivered),
         failed: lane.map_or(0, |lane| lane.failed),
         retrying: lane.map_or(0, |lane| lane.retrying),

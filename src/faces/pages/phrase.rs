@@ -92,6 +92,15 @@ fn remaining(seconds: i64) -> String {
     }
 }
 
+/// The host that is delivered to.
+pub(super) fn target(subscription: &Subscription) -> String {
+    let server = subscription.server();
+    match server.split_once("://") {
+        Some((_scheme, host)) => host.to_owned(),
+        None => "as its template says".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

@@ -22,10 +22,10 @@ pub(super) struct Token {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Retry {
-    subscription: u32,
-    offset: u64,
-    due: i64,
-    attempts: Vec<Attempt>,
+    pub(super) subscription: u32,
+    pub(super) offset: u64,
+    pub(super) due: i64,
+    pub(super) attempts: Vec<Attempt>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +88,7 @@ impl TryFrom<Token> for record::Token {
     }
 }
 
+#[cfg(test)]
 impl From<&delivery::Retry> for Retry {
     fn from(retry: &delivery::Retry) -> Self {
         Self {
@@ -96,19 +97,6 @@ impl From<&delivery::Retry> for Retry {
             due: retry.due.as_millisecond(),
             attempts: retry.attempts.iter().map(Attempt::from).collect(),
         }
-    }
-}
-
-impl TryFrom<Retry> for delivery::Retry {
-    type Error = Error;
-
-    fn try_from(held: Retry) -> Result<Self, Error> {
-        Ok(Self {
-            subscription: held.subscription,
-            offset: held.offset,
-            due: time(held.due)?,
-            attempts: attempts(held.attempts)?,
-        })
     }
 }
 
@@ -157,6 +145,9 @@ pub(super) fn attempts(held: Vec<Attempt>) -> Result<Vec<delivery::Attempt>, Err
                 AttemptOutcome::Failed(why) => Outcome::Failed(why),
                 AttemptOutcome::Refused(why) => Outcome::Refused(why),
             },
+            // What version 1 cannot say, version 2 does.
+            step: 0,
+            answer: None,
         })
     };
     held.into_iter().map(one).collect()

@@ -60,6 +60,8 @@ impl From<&delivery::DeadLetter> for DeadLetter {
                 delivery::Reason::Address => Reason::Address,
                 delivery::Reason::Age => Reason::Age,
                 delivery::Reason::EventGone => Reason::EventGone,
+                // What version 2 cannot say, version 3 does.
+                delivery::Reason::Template | delivery::Reason::Hops => Reason::Permanent,
             },
             attempts: letter.attempts.iter().map(delivery_v1::Attempt::from).collect(),
         }
@@ -83,6 +85,10 @@ impl TryFrom<DeadLetter> for delivery::DeadLetter {
                 Reason::EventGone => delivery::Reason::EventGone,
             },
             attempts: delivery_v1::attempts(held.attempts)?,
+            // What version 2 cannot say, version 3 does.
+            request: None,
+            note: None,
+            replay: false,
         })
     }
 }

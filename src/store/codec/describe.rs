@@ -89,7 +89,12 @@ fn message(message: &Message) -> Value {
 }
 
 fn subscription(held: &Subscription) -> Value {
-    let Sink::Http { url, method, headers } = &held.wish.sink;
+    let http = match &held.wish.sink {
+        Sink::Http { url, method, headers } => {
+            json!({ "url": url.as_str(), "method": method.as_str(), "headers": headers })
+        }
+        Sink::Steps => Value::Null,
+    };
     json!({
         "id": held.id,
         "number": held.number,
@@ -98,7 +103,7 @@ fn subscription(held: &Subscription) -> Value {
         "name": held.wish.name,
         "labels": held.wish.labels,
         "filter": held.wish.filter.print(),
-        "http": { "url": url.as_str(), "method": method.as_str(), "headers": headers },
+        "http": http,
         "encoding": held.wish.encoding.as_str(),
         "secret": match &held.wish.signing {
             Signing::None => Value::Null,

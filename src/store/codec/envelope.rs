@@ -12,7 +12,8 @@ use bincode::Options;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, delivery_v1, delivery_v2, event_v1, subscription_v1, subscription_v2, subscription_v3,
+    Error, delivery_v1, delivery_v2, delivery_v3, event_v1, subscription_v1, subscription_v2,
+    subscription_v3, subscription_v4,
 };
 use crate::domain::Timestamp;
 use crate::domain::gap::Missing;
@@ -45,17 +46,17 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
             EVENT
         }
         Record::Subscription(held) => {
-            body(SUBSCRIPTION, &subscription_v3::Subscription::from(&**held), out)
+            body(SUBSCRIPTION, &subscription_v4::Subscription::from(&**held), out)
         }
         Record::SubscriptionRemoved { number, id } => {
             body(SUBSCRIPTION_REMOVED, &(number, id), out)
         }
         Record::Token(token) => body(TOKEN, &delivery_v1::Token::from(&**token), out),
         Record::TokenRevoked { id } => body(TOKEN_REVOKED, id, out),
-        Record::Retry(retry) => body(RETRY, &delivery_v1::Retry::from(&**retry), out),
+        Record::Retry(retry) => body(RETRY, &delivery_v3::Retry::from(&**retry), out),
         Record::Settled { subscription, offset } => body(SETTLED, &(subscription, offset), out),
         Record::DeadLetter(letter) => {
-            body(DEAD_LETTER, &delivery_v2::DeadLetter::from(&**letter), out)
+            body(DEAD_LETTER, &delivery_v3::DeadLetter::from(&**letter), out)
         }
         Record::Progress(progress) => {
             body(PROGRESS, &delivery_v1::Progress::from(&**progress), out)
@@ -73,8 +74,9 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
 /// The version that is written of a kind: the newest.
 fn version(kind: u8) -> u8 {
     match kind {
-        SUBSCRIPTION => 3,
-        DEAD_LETTER => 2,
+        SUBSCRIPTION => 4,
+        DEAD_LETTER => 3,
+        RETRY => 2,
         _ => 1,
     }
 }
@@ -98,10 +100,15 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
         (EVENT, 1) => event_v1::read_event(body).map(|event| Record::Event(Arc::new(event))),
         (SUBSCRIPTION, 1) => {
             let held = read::<subscription_v1::Subscription>(body)?;
-            read_subscription(subscription_v2::Subscription::from(held).into())
+            let held = subscription_v2::Subscription::from(held);
+            read_subscription(subscription_v3::Subscription::from(held).into())
         }
-        (SUBSCRIPTION, 2) => read_subscription(read::<subscription_v2::Subscription>(body)?.into()),
-        (SUBSCRIPTION, 3) => read_subscription(read(body)?),
+        (SUBSCRIPTION, 2) => {
+            let held = read::<subscription_v2::Subscription>(body)?;
+            read_subscription(subscription_v3::Subscription::from(held).into())
+        }
+        (SUBSCRIPTION, 3) => read_subscription(read::<subscription_v3::Subscription>(body)?.into()),
+        (SUBSCRIPTION, 4) => read_subscription(read(body)?),
         (SUBSCRIPTION_REMOVED, 1) => {
             read(body).map(|(number, id)| Record::SubscriptionRemoved { number, id })
         }
@@ -109,18 +116,18 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
             read::<delivery_v1::Token>(body)?.try_into().map(|held| Record::Token(Arc::new(held)))
         }
         (TOKEN_REVOKED, 1) => read(body).map(|id| Record::TokenRevoked { id }),
-        (RETRY, 1) => {
-            read::<delivery_v1::Retry>(body)?.try_into().map(|held| Record::Retry(Arc::new(held)))
-        }
+        (RETRY, 1) => read_retry(read::<delivery_v1::Retry>(body)?.into()),
+        (RETRY, 2) => read_retry(read(body)?),
         (SETTLED, 1) => {
             read(body).map(|(subscription, offset)| Record::Settled { subscription, offset })
         }
         (DEAD_LETTER, 1) => {
             let held: delivery_v2::DeadLetter =
                 read::<delivery_v1::DeadLetter>(body)?.try_into()?;
-            read_dead_letter(held)
+            read_dead_letter(held.into())
         }
-        (DEAD_LETTER, 2) => read_dead_letter(read(body)?),
+        (DEAD_LETTER, 2) => read_dead_letter(read::<delivery_v2::DeadLetter>(body)?.into()),
+        (DEAD_LETTER, 3) => read_dead_letter(read(body)?),
         (PROGRESS, 1) => {
             read::<delivery_v1::Progress>(body).map(|held| Record::Progress(Arc::new(held.into())))
         }
@@ -132,11 +139,15 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
     }
 }
 
-fn read_subscription(held: subscription_v3::Subscription) -> Result<Record, Error> {
+fn read_subscription(held: subscription_v4::Subscription) -> Result<Record, Error> {
     held.try_into().map(|subscription| Record::Subscription(Arc::new(subscription)))
 }
 
-fn read_dead_letter(held: delivery_v2::DeadLetter) -> Result<Record, Error> {
+fn read_retry(held: delivery_v3::Retry) -> Result<Record, Error> {
+    held.try_into().map(|retry| Record::Retry(Arc::new(retry)))
+}
+
+fn read_dead_letter(held: delivery_v3::DeadLetter) -> Result<Record, Error> {
     held.try_into().map(|letter| Record::DeadLetter(Arc::new(letter)))
 }
 

@@ -6,6 +6,7 @@
 mod corpus;
 mod delivery_v1;
 mod delivery_v2;
+mod delivery_v3;
 #[cfg(test)]
 mod describe;
 mod envelope;
@@ -17,6 +18,7 @@ mod samples;
 mod subscription_v1;
 mod subscription_v2;
 mod subscription_v3;
+mod subscription_v4;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +28,7 @@ use crate::domain::Invalid;
 
 /// Which kinds and versions of records there are: one more with each that is added. Files note it,
 /// so that an older release knows at once that it cannot read them.
-pub(crate) const LEVEL: u32 = 3;
+pub(crate) const LEVEL: u32 = 4;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

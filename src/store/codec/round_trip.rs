@@ -12,7 +12,10 @@ use serde_json::json;
 use smol_str::SmolStr;
 
 use super::samples::{at, event, subscription};
-use super::{delivery_v1, envelope, from_bytes, subscription_v1, subscription_v2, to_bytes};
+use super::{
+    delivery_v1, delivery_v2, envelope, from_bytes, subscription_v1, subscription_v2,
+    subscription_v3, to_bytes,
+};
 use crate::domain::Timestamp;
 use crate::domain::attribute::Value;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
@@ -125,6 +128,9 @@ fn policies() -> impl Strategy<Value = Policy> {
             on_exhausted,
             max_age,
             hold,
+            key: None,
+            delay_until: None,
+            sample: None,
         }
     })
 }
@@ -185,7 +191,13 @@ fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
         text().prop_map(Outcome::Refused),
     ];
     vec(
-        (time(), span(), outcome).prop_map(|(at, took, outcome)| Attempt { at, took, outcome }),
+        (time(), span(), outcome).prop_map(|(at, took, outcome)| Attempt {
+            at,
+            took,
+            outcome,
+            step: 0,
+            answer: None,
+        }),
         0..4,
     )
 }
@@ -194,7 +206,25 @@ fn letters(reasons: &'static [Reason]) -> impl Strategy<Value = DeadLetter> {
     let place = (any::<u32>(), text(), any::<u64>());
     (place, time(), of(reasons), attempts()).prop_map(|(place, at, reason, attempts)| {
         let (subscription, subscription_id, offset) = place;
-        DeadLetter { subscription, subscription_id, offset, at, reason, attempts }
+        DeadLetter {
+            subscription,
+            subscription_id,
+            offset,
+            at,
+            reason,
+            attempts,
+            request: None,
+            note: None,
+            replay: false,
+        }
+    })
+}
+
+fn retries() -> impl Strategy<Value = Retry> {
+    (any::<u32>(), any::<u64>(), time(), attempts()).prop_map(|held| {
+        let (subscription, offset, due, attempts) = held;
+        let (delayed, replay, responses) = (false, false, vec![]);
+        Retry { subscription, offset, due, attempts, delayed, replay, responses }
     })
 }
 
@@ -210,10 +240,7 @@ fn others() -> impl Strategy<Value = Record> {
         token.prop_map(|(id, name, grants, digest, created_at)| {
             Record::Token(Arc::new(Token { id, name, grants: Grants(grants), digest, created_at }))
         }),
-        (any::<u32>(), any::<u64>(), time(), attempts()).prop_map(|held| {
-            let (subscription, offset, due, attempts) = held;
-            Record::Retry(Arc::new(Retry { subscription, offset, due, attempts }))
-        }),
+        retries().prop_map(|retry| Record::Retry(Arc::new(retry))),
         (any::<u32>(), any::<u64>())
             .prop_map(|(subscription, offset)| Record::Settled { subscription, offset }),
         (any::<u64>(), marks).prop_map(|(matched, (lagging, caught_up))| {
@@ -242,10 +269,12 @@ proptest! {
 
     #[test]
     fn a_subscription_reads_back_and_older_versions_know_less_of_it(held in subscriptions()) {
+        let third = older(2, 3, &subscription_v3::Subscription::from(&held));
         let second = older(2, 2, &subscription_v2::Subscription::from(&held));
         let bytes = older(2, 1, &subscription_v1::Subscription::from(&held));
         let record = Record::Subscription(Arc::new(held.clone()));
-        prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
+        prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record.clone());
+        prop_assert_eq!(from_bytes(&third).expect("own bytes"), record);
         let mut before = held;
         if before.state.is_parked() {
             before.state = State::Active;
@@ -255,6 +284,20 @@ proptest! {
         before.wish.policy.hold = None;
         let record = Record::Subscription(Arc::new(before));
         prop_assert_eq!(from_bytes(&bytes).expect("own bytes"), record);
+    }
+
+    #[test]
+    fn a_dead_letter_of_version_2_reads_back(letter in letters(&Reason::ALL[..5])) {
+        let bytes = older(8, 2, &delivery_v2::DeadLetter::from(&letter));
+        let read = from_bytes(&bytes).expect("own bytes");
+        prop_assert_eq!(read, Record::DeadLetter(Arc::new(letter)));
+    }
+
+    #[test]
+    fn a_retry_of_version_1_reads_back(held in retries()) {
+        let bytes = older(6, 1, &delivery_v1::Retry::from(&held));
+        let read = from_bytes(&bytes).expect("own bytes");
+        prop_assert_eq!(read, Record::Retry(Arc::new(held)));
     }
 
     #[test]

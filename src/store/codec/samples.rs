@@ -10,18 +10,19 @@ use serde_json::json;
 
 use crate::domain::Timestamp;
 use crate::domain::attribute::Value;
-use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
-use crate::domain::encoding::Encoding;
+use crate::domain::delivery::{Answer, Attempt, DeadLetter, Excerpt, Outcome, Reason, Retry, Sent};
+use crate::domain::encoding::{Batch, Encoding};
 use crate::domain::event::{Data, Event, Form, Message, Origin};
 use crate::domain::filter::Filter;
 use crate::domain::gap::Missing;
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::lease::{Asked, Lease};
-use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
+use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy, Sample};
 use crate::domain::record::{Progress, Record, Token};
 use crate::domain::sign::Secret;
 use crate::domain::sink::{Method, Sink};
 use crate::domain::subscription::{End, Signing, Start, State, Subscription, Wish};
+use crate::domain::template::{Line, Response, Template};
 use crate::domain::topic::Topic;
 
 /// A time so many milliseconds after 1970.
@@ -96,7 +97,10 @@ pub(super) fn subscription() -> Subscription {
 
 /// An attempt of each outcome.
 pub(super) fn attempts() -> Vec<Attempt> {
-    let attempt = |outcome| Attempt { at: at(5), took: Duration::from_millis(12), outcome };
+    let attempt = |outcome| {
+        let took = Duration::from_millis(12);
+        Attempt { at: at(5), took, outcome, step: 0, answer: None }
+    };
     vec![
         attempt(Outcome::Answered { status: 503, retry_after: Some(Duration::from_secs(9)) }),
         attempt(Outcome::Failed("connection reset".to_owned())),
@@ -123,6 +127,9 @@ pub(super) fn every_kind() -> Vec<Record> {
             offset: 8,
             due: at(6),
             attempts: attempts(),
+            delayed: false,
+            replay: false,
+            responses: vec![],
         })),
         Record::Settled { subscription: 7, offset: 8 },
         Record::DeadLetter(Arc::new(DeadLetter {
@@ -132,6 +139,9 @@ pub(super) fn every_kind() -> Vec<Record> {
             at: at(7),
             reason: Reason::Permanent,
             attempts: attempts(),
+            request: None,
+            note: None,
+            replay: false,
         })),
         Record::Progress(Arc::new(Progress {
             matched: 9,
@@ -209,7 +219,36 @@ fn wishes() -> Vec<Wish> {
     let encodings = [Encoding::Structured, Encoding::Binary, Encoding::Raw];
     all.extend(encodings.map(|encoding| Wish { encoding, ..wish() }));
     all.extend(policies().into_iter().map(|policy| Wish { policy, ..wish() }));
+    all.extend(templates(&wish()));
     all
+}
+
+/// What version 4 added.
+fn templates(wish: &Wish) -> Vec<Wish> {
+    let template = json!({"steps": [
+        {"method": "POST", "url": "http://one.lan/{{event.subject | url}}", "capture": ["body"]},
+        {"emit": {"type": "b", "data": {"of": "{{steps[0].response.body.id}}"}}}]});
+    let template = Template::parse(&template).expect("valid");
+    let line = |text| Some(Line::parse(text).expect("valid"));
+    let batch = Batch { max: 7, wait: Duration::from_millis(20) };
+    let policy = Policy {
+        ordering: Ordering::Key,
+        key: line("{{data.page}}"),
+        delay_until: line("{{event.until}}"),
+        sample: Some(Sample { parts: 250_000, key: line("{{event.subject}}") }),
+        ..Policy::default()
+    };
+    let sampled = Some(Sample { parts: 0, key: None });
+    vec![
+        Wish { encoding: Encoding::Batch(batch), ..wish.clone() },
+        Wish {
+            encoding: Encoding::Template(Arc::new(template)),
+            sink: Sink::Steps,
+            policy,
+            ..wish.clone()
+        },
+        Wish { policy: Policy { sample: sampled, ..Policy::default() }, ..wish.clone() },
+    ]
 }
 
 fn policies() -> Vec<Policy> {
@@ -268,18 +307,74 @@ fn deliveries() -> Vec<Record> {
         offset,
         due: at(0),
         attempts: vec![],
+        delayed: false,
+        replay: false,
+        responses: vec![],
     })));
-    for (offset, reason) in (0..).zip(Reason::ALL) {
+    for (offset, reason) in (0..).zip(Reason::ALL.into_iter().take(5)) {
         let status = 404;
         let outcome = Outcome::Answered { status, retry_after: None };
-        let attempts = vec![Attempt { at: at(3), took: Duration::ZERO, outcome }];
+        let attempts =
+            vec![Attempt { at: at(3), took: Duration::ZERO, outcome, step: 0, answer: None }];
         let subscription_id = "s".to_owned();
-        let letter =
-            DeadLetter { subscription: 1, subscription_id, offset, at: at(8), reason, attempts };
-        all.push(Record::DeadLetter(Arc::new(letter)));
+        all.push(Record::DeadLetter(Arc::new(DeadLetter {
+            subscription: 1,
+            subscription_id,
+            offset,
+            at: at(8),
+            reason,
+            attempts,
+            request: None,
+            note: None,
+            replay: false,
+        })));
     }
     all.push(Record::Progress(Arc::new(Progress::default())));
     let lagging = vec![(0, 0), (u32::MAX, 1 << 32)];
     all.push(Record::Progress(Arc::new(Progress { matched: 1 << 40, lagging, caught_up: vec![] })));
+    all.extend(detailed());
+    all
+}
+
+/// What version 2 of the retry and version 3 of the dead letter added.
+fn detailed() -> Vec<Record> {
+    let body = Excerpt { bytes: Bytes::from_static(&[b'a', 0xff]), is_cut: true };
+    let headers = vec![("server".to_owned(), "x".to_owned())];
+    let answer = Some(Box::new(Answer { headers: headers.clone(), body: body.clone() }));
+    let outcome = Outcome::Answered { status: 500, retry_after: None };
+    let attempts = vec![Attempt { at: at(3), took: Duration::ZERO, outcome, step: 2, answer }];
+    let (method, url) = ("POST".to_owned(), "http://a.lan/".to_owned());
+    let request = Some(Sent { method, url, headers, body });
+    let response = Response {
+        status: Some(200),
+        headers: BTreeMap::from([("etag".to_owned(), "1".to_owned())]),
+        body: Some(json!({"id": [1.5, null]})),
+    };
+    let responses = vec![response, Response::default()];
+    let retry = Retry {
+        subscription: 1,
+        offset: 3,
+        due: at(9),
+        attempts: attempts.clone(),
+        delayed: false,
+        replay: true,
+        responses,
+    };
+    let late = Retry { attempts: vec![], delayed: true, responses: vec![], ..retry.clone() };
+    let letter = |reason| DeadLetter {
+        subscription: 1,
+        subscription_id: "s".to_owned(),
+        offset: 9,
+        at: at(8),
+        reason,
+        attempts: attempts.clone(),
+        request: request.clone(),
+        note: Some("hops".to_owned()),
+        replay: true,
+    };
+    let letters =
+        [Reason::Template, Reason::Hops].map(|reason| Record::DeadLetter(Arc::new(letter(reason))));
+    let mut all = vec![Record::Retry(Arc::new(retry)), Record::Retry(Arc::new(late))];
+    all.extend(letters);
     all
 }

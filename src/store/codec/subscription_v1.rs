@@ -79,7 +79,11 @@ struct Policy {
 
 impl From<&domain::Subscription> for Subscription {
     fn from(held: &domain::Subscription) -> Self {
-        let Sink::Http { url, method, headers } = &held.wish.sink;
+        // What version 1 cannot say, later ones do.
+        let (url, method, headers) = match &held.wish.sink {
+            Sink::Http { url, method, headers } => (url.as_str(), *method, headers.clone()),
+            Sink::Steps => ("http://steps.invalid/", Method::Post, BTreeMap::new()),
+        };
         Self {
             id: held.id.clone(),
             number: held.number,
@@ -88,10 +92,14 @@ impl From<&domain::Subscription> for Subscription {
             name: held.wish.name.clone(),
             labels: held.wish.labels.clone(),
             filter: held.wish.filter.print().to_string(),
-            url: url.to_string(),
+            url: url.to_owned(),
             method: method.as_str().to_owned(),
-            headers: headers.clone(),
-            encoding: held.wish.encoding.as_str().to_owned(),
+            headers,
+            encoding: match &held.wish.encoding {
+                Encoding::Batch(_) | Encoding::Template(_) => Encoding::Structured.as_str(),
+                encoding => encoding.as_str(),
+            }
+            .to_owned(),
             secret: match &held.wish.signing {
                 Signing::None => None,
                 Signing::StandardWebhooks(secret) => Some(secret.reveal()),
@@ -226,6 +234,9 @@ impl TryFrom<Policy> for policy::Policy {
             },
             max_age: held.max_age_ms.map(Duration::from_millis),
             hold: None,
+            key: None,
+            delay_until: None,
+            sample: None,
         })
     }
 }

@@ -1,0 +1,189 @@
+//! The roster follows the log: events are matched, subscriptions change, lanes that read by
+//! themselves are given what they read.
+
+use std::sync::Arc;
+
+use super::lane::{Lane, Mode, Taken};
+use super::roster::Roster;
+use crate::domain::command::Overtaken;
+use crate::domain::delivery::Retry;
+use crate::domain::filter::Facts;
+use crate::domain::gap::{Gap, Missing, missing};
+use crate::domain::record::{Entry, Record};
+use crate::domain::subscription::{Start, State, Subscription};
+use crate::domain::{Offset, Timestamp};
+use crate::store::Stretch;
+
+impl Roster {
+    /// Looks at the next entry of the log: matches an event, follows a subscription's changes.
+    pub(super) fn see(&mut self, entry: &Entry, as_of: Offset, now: Timestamp) {
+        self.pass_over(entry.offset);
+        match &entry.record {
+            Record::Event(_) => self.match_event(entry, now),
+            Record::Subscription(held) if entry.offset >= as_of => {
+                self.update(held, entry.offset, entry.at);
+            }
+            Record::SubscriptionRemoved { number, .. } if entry.offset >= as_of => {
+                self.remove(*number);
+            }
+            Record::Gap { subscription, missing } if entry.offset >= as_of => {
+                if let Some(lane) = self.lanes.get(subscription) {
+                    let known = lane.stats.gap();
+                    lane.stats.set_gap(Some(Gap::after(known, *missing, entry.at)));
+                }
+            }
+            Record::Subscription(_)
+            | Record::SubscriptionRemoved { .. }
+            | Record::Token(_)
+            | Record::TokenRevoked { .. }
+            | Record::Retry(_)
+            | Record::Settled { .. }
+            | Record::DeadLetter(_)
+            | Record::Progress(_)
+            | Record::Gap { .. } => {}
+        }
+        self.matched = entry.offset + 1;
+        self.view.set_matched(self.matched);
+    }
+
+    /// The log has nothing up to an offset: lanes that follow the matcher miss what was there.
+    /// Those that read by themselves will come to it.
+    pub(super) fn pass_over(&mut self, to: Offset) {
+        let from = self.matched;
+        if from >= to {
+            return;
+        }
+        self.matched = to;
+        self.moved = true;
+        self.view.set_matched(self.matched);
+        for (number, lane) in &self.lanes {
+            let missing = Missing { from: from.max(lane.position), to };
+            if lane.mode == Mode::Live && missing.from < to {
+                self.overtaken.push(Overtaken { subscription: *number, missing });
+            }
+        }
+    }
+
+    /// Gives a lane that reads the log by itself what it read from an offset on. If it stands
+    /// somewhere else by now (its filter changed), it reads again from there.
+    pub(super) fn take_read(&mut self, number: u32, from: Offset, read: &Stretch, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        if lane.mode != (Mode::Behind { reading: true }) || lane.position != from {
+            return;
+        }
+        lane.mode = Mode::Behind { reading: false };
+        let subscription = lane.subscription.clone();
+        let owner = subscription.owner.as_deref();
+        let mut delayed = Vec::new();
+        // Never past the matcher: what changes the subscription there was not seen yet.
+        let mut to = read.to.min(self.matched);
+        for entry in read.entries.iter().take_while(|entry| entry.offset < to) {
+            let wanted = entry.event().is_some_and(|event| {
+                subscription.wish.filter.matches(event)
+                    && subscription.samples(event)
+                    && self.gate.owner_may_receive(owner, event.topic.as_str())
+            });
+            match wanted.then(|| lane.take(entry, now, self.limits)) {
+                Some(Taken::No) => {
+                    to = entry.offset;
+                    break;
+                }
+                Some(Taken::Delayed(due)) => delayed.push((entry.offset, due)),
+                Some(Taken::Yes) | None => {}
+            }
+        }
+        lane.position = to.max(from);
+        for missing in missing(from, &read.entries, to) {
+            self.overtaken.push(Overtaken { subscription: number, missing });
+        }
+        if lane.position >= self.matched {
+            lane.mode = Mode::Live;
+        }
+        delayed.into_iter().for_each(|(offset, due)| self.delay(number, offset, due));
+        self.touch(number);
+    }
+
+    /// Has a delivery begin at a time.
+    fn delay(&mut self, number: u32, offset: Offset, due: Timestamp) {
+        self.wake_at(due, number, offset);
+        self.delayed.push(Retry { delayed: true, ..Retry::untried(number, offset, due) });
+    }
+
+    fn match_event(&mut self, entry: &Entry, now: Timestamp) {
+        let Some(event) = entry.event() else { return };
+        self.moved = true;
+        let mut found = std::mem::take(&mut self.found);
+        let facts = Facts::new(event);
+        self.index.candidates(&facts, &mut found);
+        for number in &found {
+            let Some(lane) = self.lanes.get_mut(number) else { continue };
+            let subscription = &lane.subscription;
+            let takes = lane.mode == Mode::Live
+                && entry.offset >= lane.position
+                && subscription.wish.filter.holds(&facts)
+                && subscription.samples(event)
+                && self.gate.owner_may_receive(subscription.owner.as_deref(), event.topic.as_str());
+            if takes {
+                if let Taken::Delayed(due) = lane.take(entry, now, self.limits) {
+                    self.delay(*number, entry.offset, due);
+                }
+                self.touch(*number);
+            }
+        }
+        self.found = found;
+    }
+
+    pub(super) fn update(&mut self, held: &Subscription, offset: Offset, at: Timestamp) {
+        if held.state.is_ended() {
+            self.remove(held.number);
+            return;
+        }
+        let number = held.number;
+        match self.lanes.get_mut(&number) {
+            Some(lane) => {
+                let before = std::mem::replace(&mut lane.subscription, Arc::new(held.clone()));
+                if before.wish.sink != held.wish.sink {
+                    lane.retarget();
+                    self.targets.leave(&lane.server, number);
+                    lane.server = self.targets.join(held, at);
+                }
+                lane.told_parked &= held.state == before.state;
+                let goes_on = (before.state.is_parked(), held.state) == (true, State::Active);
+                let server = lane.server.clone();
+                if before.wish.filter != held.wish.filter {
+                    self.index.remove(number, &before.wish.filter);
+                    self.index.insert(number, &held.wish.filter);
+                    lane.look_again(offset);
+                }
+                if goes_on {
+                    self.hurry(&server, at);
+                }
+            }
+            None => {
+                self.index.insert(number, &held.wish.filter);
+                let (position, mode) = match held.wish.start {
+                    Start::Now => (offset + 1, Mode::Live),
+                    Start::Earliest => (self.oldest, Mode::Behind { reading: false }),
+                    Start::Offset(from) if from > offset => (from, Mode::Live),
+                    Start::Offset(from) => (from, Mode::Behind { reading: false }),
+                };
+                let server = self.targets.join(held, at);
+                let mut lane = Lane::new(Arc::new(held.clone()), server, position, mode);
+                // As the fold has it, which does not know what is the oldest.
+                lane.noted = Some(if held.wish.start == Start::Earliest { 0 } else { position });
+                self.view.insert(number, lane.stats.clone());
+                self.lanes.insert(number, lane);
+            }
+        }
+        self.touch(number);
+    }
+
+    pub(super) fn remove(&mut self, number: u32) {
+        if let Some(lane) = self.lanes.remove(&number) {
+            self.index.remove(number, &lane.subscription.wish.filter);
+            self.targets.leave(&lane.server, number);
+            self.view.remove(number);
+            self.dirty.remove(&number);
+        }
+    }
+}

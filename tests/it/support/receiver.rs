@@ -21,6 +21,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// A status with headers.
     With(u16, Vec<(&'static str, String)>),
+    /// A status with a JSON body.
+    Json(u16, Value),
     /// A status after a while.
     After(Duration, u16),
     /// No answer, the connection stays open.
@@ -196,6 +198,15 @@ async fn answer(socket: &mut TcpStream, reply: Reply) -> std::io::Result<bool> {
             let lines: String =
                 headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             socket.write_all(head(status, &lines).as_bytes()).await?;
+        }
+        Reply::Json(status, value) => {
+            let body = value.to_string();
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\n\r\n{body}"
+            );
+            socket.write_all(head.as_bytes()).await?;
         }
         Reply::After(time, status) => {
             tokio::time::sleep(time).await;

@@ -9,6 +9,7 @@ use super::event::Event;
 use super::gap::{Gap, Missing};
 use super::lease::Bounds;
 use super::record::{Progress, Record, Token};
+use super::replay::Replay;
 use super::sink::Sink;
 use super::subscription::{End, Subscription, Wish};
 use super::{Invalid, Offset, Timestamp};
@@ -57,6 +58,24 @@ pub enum Command {
     Unpark {
         /// Their numbers.
         numbers: Vec<u32>,
+    },
+    /// Give a subscription a range of the log once more.
+    Replay {
+        /// Its id.
+        id: String,
+        /// Who asks.
+        actor: Actor,
+        /// The first offset.
+        from: Offset,
+        /// One past the last; `None`: where the log ends.
+        to: Option<Offset>,
+    },
+    /// Give a replay up.
+    EndReplay {
+        /// The subscription's id.
+        id: String,
+        /// Who asks.
+        actor: Actor,
     },
     /// Note what subscriptions passed over since the log no longer has it.
     Gap(Vec<Overtaken>),
@@ -188,6 +207,9 @@ pub enum Refusal {
     /// The lease is over; a renewal comes too late.
     #[error("the subscription has ended ({}); put it again to start anew", .0.as_str())]
     Ended(End),
+    /// Only one replay at a time.
+    #[error("the subscription {0:?} is being replayed; wait for the end, or give that replay up")]
+    Replaying(String),
     /// The id is taken by somebody else.
     #[error("the id {0:?} is taken")]
     Taken(String),
@@ -221,6 +243,8 @@ pub trait View {
     fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal>;
     /// What a subscription passed over so far.
     fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal>;
+    /// The replay of a subscription that is under way.
+    fn replay(&self, number: u32) -> Result<Option<Replay>, Refusal>;
     /// How many subscriptions there are.
     fn subscription_count(&self) -> usize;
     /// A bounded number of the subscriptions that a token owns and that are not ended.

@@ -16,6 +16,7 @@ use super::gap::Missing;
 use super::lease::{Asked, Lease};
 use super::park;
 use super::record::Record;
+use super::replay;
 use super::subscription::{End, State, Subscription, Wish};
 use super::topic::Topic;
 use super::{Invalid, Timestamp};
@@ -47,6 +48,8 @@ pub fn decide(
             }
             Some(_) | None => Ok(quiet(smallvec![])),
         },
+        Command::Replay { id, actor, from, to } => replay::begin(view, &id, &actor, from, to, now),
+        Command::EndReplay { id, actor } => replay::cancel(view, &id, &actor, now),
         Command::Gap(overtaken) => pass_over(view, overtaken, now),
         Command::Park { numbers, error } => park::park(view, &numbers, &error, now),
         Command::Unpark { numbers } => park::unpark(view, &numbers, now),
@@ -142,12 +145,7 @@ fn decide_change(
     if change == Change::Delete {
         return Ok(delete(subscription, now));
     }
-    if let State::Ended(end, _) = subscription.state {
-        return Err(Refusal::Ended(end));
-    }
-    if subscription.lease.is_some_and(|lease| lease.is_over(now)) {
-        return Err(Refusal::Ended(End::Expired));
-    }
+    subscription.check_live(now).map_err(Refusal::Ended)?;
     match change {
         Change::Renew(seconds) => {
             let before = || subscription.lease.map(|lease| Asked::Seconds(lease.seconds));
@@ -265,7 +263,7 @@ fn is_live(view: &dyn View, number: u32) -> Result<bool, Refusal> {
     Ok(view.numbered(number)?.is_some_and(|held| !held.state.is_ended()))
 }
 
-fn may_touch(actor: &Actor, subscription: &Subscription) -> bool {
+pub(super) fn may_touch(actor: &Actor, subscription: &Subscription) -> bool {
     actor.admin || actor.owner == subscription.owner
 }
 

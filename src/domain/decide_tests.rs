@@ -10,6 +10,7 @@ use crate::domain::gap::Gap;
 use crate::domain::grant::Grants;
 use crate::domain::lease::Bounds;
 use crate::domain::record::Token;
+use crate::domain::replay::Replay;
 use crate::domain::samples::{at, wish};
 use crate::domain::sink::{Method, Sink};
 use crate::domain::{Offset, cloudevents};
@@ -36,6 +37,10 @@ impl View for Held {
     fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
         Ok(self.gaps.get(&number).copied())
     }
+    fn replay(&self, _number: u32) -> Result<Option<Replay>, Refusal> {
+        Ok(None)
+    }
+
     fn subscription_count(&self) -> usize {
         self.subscriptions.len()
     }

@@ -21,6 +21,7 @@ mod park;
 pub mod policy;
 pub mod quantity;
 pub mod record;
+pub mod replay;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sign;

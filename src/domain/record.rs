@@ -7,6 +7,7 @@ use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
 use super::gap::Missing;
 use super::grant::Grants;
+use super::replay::Replay;
 use super::subscription::Subscription;
 use super::{Offset, Timestamp};
 
@@ -51,6 +52,13 @@ pub enum Record {
         /// What it was not given.
         missing: Missing,
     },
+    /// A subscription is given a range of the log once more.
+    Replay(Arc<Replay>),
+    /// A replay was given up.
+    ReplayEnded {
+        /// The subscription's number.
+        subscription: u32,
+    },
 }
 
 /// How far delivery has come. Written in batches, not per delivery.
@@ -62,6 +70,20 @@ pub struct Progress {
     pub lagging: Vec<(u32, Offset)>,
     /// Lanes that lagged and do no longer: they have nothing left to do before `matched`.
     pub caught_up: Vec<u32>,
+    /// Replays that moved: all before the offset is done or has a retry or dead letter.
+    pub replays: Vec<(u32, Offset)>,
+    /// Replays of which everything is done.
+    pub replays_over: Vec<u32>,
+}
+
+impl Progress {
+    /// Whether it tells nothing but how far matching is.
+    pub fn is_empty(&self) -> bool {
+        self.lagging.is_empty()
+            && self.caught_up.is_empty()
+            && self.replays.is_empty()
+            && self.replays_over.is_empty()
+    }
 }
 
 /// Who may do what. The secret itself is never stored.
@@ -103,7 +125,9 @@ impl Entry {
             | Record::Settled { .. }
             | Record::DeadLetter(_)
             | Record::Progress(_)
-            | Record::Gap { .. } => None,
+            | Record::Gap { .. }
+            | Record::Replay(_)
+            | Record::ReplayEnded { .. } => None,
         }
     }
 

@@ -33,6 +33,7 @@ codes! {
     METHOD_NOT_ALLOWED: "E-METHOD-NOT-ALLOWED" 405 "The route does not have this method";
     ORIGIN_FOREIGN: "E-ORIGIN-FOREIGN" 403 "The request came from another site's page";
     QUERY_INVALID: "E-QUERY-INVALID" 400 "The query is not valid";
+    REPLAY_RUNNING: "E-REPLAY-RUNNING" 409 "The subscription is being replayed";
     ROUTE_UNKNOWN: "E-ROUTE-UNKNOWN" 404 "There is no such route";
     SETUP_KEY_SPENT: "E-SETUP-KEY-SPENT" 410 "There is no set-up to be done";
     SETUP_KEY_WRONG: "E-SETUP-KEY-WRONG" 403 "The set-up key is wrong";

@@ -3,7 +3,9 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::api::{backup, changes, dead_letters, events, history, status, subscriptions, tokens};
+use super::api::{
+    backup, changes, dead_letters, events, history, replay, status, subscriptions, tokens,
+};
 use super::router::Hub;
 use super::{pages, probes, sse};
 
@@ -25,6 +27,8 @@ pub(crate) const ROUTES: &[Route] = &[
     ("post", "/v1/subscriptions/{id}/renew", |m| on(m, changes::renew)),
     ("post", "/v1/subscriptions/{id}/pause", |m| on(m, changes::pause)),
     ("post", "/v1/subscriptions/{id}/resume", |m| on(m, changes::resume)),
+    ("post", "/v1/subscriptions/{id}/replay", |m| on(m, replay::begin)),
+    ("delete", "/v1/subscriptions/{id}/replay", |m| on(m, replay::cancel)),
     ("get", "/v1/dead-letters", |m| on(m, dead_letters::list)),
     ("post", "/v1/tokens", |m| on(m, tokens::create)),
     ("get", "/v1/tokens", |m| on(m, tokens::list)),

@@ -86,6 +86,7 @@ pub(super) struct Report {
     pub(super) offset: Offset,
     pub(super) server: Server,
     pub(super) probe: bool,
+    pub(super) replay: bool,
     /// The event, unless it cannot be read.
     pub(super) entry: Option<Entry>,
     pub(super) result: Result<Tried, Unsent>,
@@ -133,8 +134,8 @@ pub(super) async fn run(task: Task, tools: Arc<Tools>) -> Report {
         }
         Err(why) => (None, Err(why)),
     };
-    let Task { subscription, offset, server, probe, responses, .. } = run.task;
-    Report { sent: subscription, offset, server, probe, entry, result, responses }
+    let Task { subscription, offset, server, probe, replay, responses, .. } = run.task;
+    Report { sent: subscription, offset, server, probe, replay, entry, result, responses }
 }
 
 async fn read(reader: &Reader, offset: Offset) -> Result<Entry, Unsent> {

@@ -14,7 +14,7 @@ use super::ingest::Ingest;
 use super::lane::Limits;
 use super::lanes::Lanes;
 use super::live::{BATCH, READ_PAUSE, next_batch};
-use super::roster::Roster;
+use super::roster::{Read, Roster};
 use super::settle::{Settler, Written};
 use crate::clock;
 use crate::config::Config;
@@ -46,7 +46,7 @@ const OFFLINE_PAUSE: Duration = Duration::from_secs(2);
 const LANE_SHARE: usize = 4;
 
 /// What a lane read from the log.
-type Read = (u32, Offset, Result<Stretch, crate::store::Error>);
+type Done = (Read, Result<Stretch, crate::store::Error>);
 
 /// The dispatcher.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub struct Dispatch {
     pub(super) settler: Settler,
     as_of: Offset,
     attempts: JoinSet<Report>,
-    reads: JoinSet<Read>,
+    reads: JoinSet<Done>,
     in_flight_max: usize,
     checkpoint_interval: Duration,
     /// This machine was found cut off: nothing is started before this time.
@@ -104,6 +104,9 @@ impl Dispatch {
             let cursor = resume.cursors.get(&subscription.number).copied();
             let gap = resume.gaps.get(&subscription.number).copied();
             roster.restore(subscription, cursor, gap, clock::now());
+        }
+        for replay in resume.replays {
+            roster.begin_replay(replay);
         }
         for retry in resume.retries {
             restore_retry(&mut roster, &reader, retry).await?;
@@ -164,9 +167,9 @@ impl Dispatch {
             self.settler.parking(parking);
         }
         while self.reads.len() < READS_MAX {
-            let Some((number, from)) = self.roster.next_read(now) else { break };
+            let Some(read) = self.roster.next_read(now) else { break };
             let reader = self.reader.clone();
-            self.reads.spawn(async move { (number, from, reader.read_on(from, BATCH).await) });
+            self.reads.spawn(async move { (read, reader.read_on(read.from, BATCH).await) });
         }
         self.settler.start();
     }
@@ -241,16 +244,16 @@ impl Dispatch {
         }
     }
 
-    fn note_read(&mut self, read: Result<Read, tokio::task::JoinError>) {
-        match read {
-            Ok((number, from, Ok(stretch))) => {
-                self.roster.take_read(number, from, &stretch, clock::now());
+    fn note_read(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok((read, Ok(stretch))) => {
+                self.roster.take_read(&read, &stretch, clock::now());
                 self.tell_overtaken();
                 self.tell_delayed();
             }
-            Ok((number, from, Err(error))) => {
-                tracing::error!(%error, subscription = number, "the log cannot be read");
-                self.roster.read_failed(number, from, after(clock::now(), READ_PAUSE));
+            Ok((read, Err(error))) => {
+                tracing::error!(%error, subscription = read.number, "the log cannot be read");
+                self.roster.read_failed(&read, after(clock::now(), READ_PAUSE));
             }
             Err(error) => tracing::error!(%error, "a read of the log ended without a result"),
         }
@@ -325,7 +328,7 @@ async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Re
     let own = entries.first().filter(|entry| entry.offset == retry.offset);
     let event = own.and_then(|entry| entry.event());
     let key = event.and_then(|event| lane.subscription.order_key(event));
-    roster.wake_at(retry.due, number, retry.offset);
+    roster.wake_at(&retry);
     if let Some(lane) = roster.lanes.get_mut(&number) {
         lane.wait(&retry, key);
     }

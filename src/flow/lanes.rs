@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::domain::gap::Gap;
+use crate::domain::replay::Replay;
 use crate::domain::{Offset, Timestamp};
 
 /// The lanes' view. Clones share it.
@@ -41,6 +42,8 @@ pub struct LaneStatus {
     pub parked_until: Option<Timestamp>,
     /// What it was not given since the log no longer had it.
     pub gap: Option<Gap>,
+    /// What it is given once more.
+    pub replay: Option<Replay>,
 }
 
 /// What a lane shows.
@@ -57,6 +60,8 @@ pub(super) struct Stats {
     last_error: Mutex<Option<String>>,
     /// Guards memory only.
     gap: Mutex<Option<Gap>>,
+    /// Guards memory only.
+    replay: Mutex<Option<Replay>>,
     /// Guards memory only.
     parked_until: Mutex<Option<Timestamp>>,
 }
@@ -80,6 +85,7 @@ impl Lanes {
             last_error: stats.last_error(),
             parked_until: *stats.parked_until.lock().expect("no panic while it is held"),
             gap: stats.gap(),
+            replay: *stats.replay.lock().expect("no panic while it is held"),
         })
     }
 
@@ -122,6 +128,10 @@ impl Stats {
 
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().expect("no panic while it is held").clone()
+    }
+
+    pub(super) fn set_replay(&self, replay: Option<Replay>) {
+        *self.replay.lock().expect("no panic while it is held") = replay;
     }
 
     pub(super) fn set_parked_until(&self, until: Option<Timestamp>) {

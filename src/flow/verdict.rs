@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::attempt::{Report, Tried, Unsent};
 use super::dispatch::Dispatch;
-use super::lane::Finished;
+use super::strand::Finished;
 use super::waiting::Past;
 use crate::clock;
 use crate::domain::command::Settlement;
@@ -57,7 +57,7 @@ impl Why {
 impl Dispatch {
     /// Takes an attempt back.
     pub(super) fn note_attempt(&mut self, report: Report) {
-        let Report { sent, offset, server, probe, entry, result, responses, .. } = report;
+        let Report { sent, offset, server, probe, replay, entry, result, responses } = report;
         let (number, now) = (sent.number, clock::now());
         let outcome = result.as_ref().ok().filter(|tried| tried.of_server);
         let outcome = outcome.map(|tried| &tried.attempt.outcome);
@@ -66,7 +66,7 @@ impl Dispatch {
         let shut_until = self.roster.targets.open_until(&server);
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let subscription = lane.subscription.clone();
-        let Some(mut finished) = lane.finish(offset) else { return };
+        let Some(mut finished) = lane.finish(offset, replay) else { return };
         finished.past.responses = responses;
         let entry = entry.as_ref();
         match result {
@@ -94,7 +94,7 @@ impl Dispatch {
             Err(Unsent::Gone) => {
                 tracing::warn!(subscription = %subscription.id, offset, "an event is gone");
                 let why = Why::of(Reason::EventGone);
-                self.bury(&subscription, offset, true, why, finished.past.attempts);
+                self.bury(&subscription, offset, true, why, finished);
             }
             Err(Unsent::Offline(why)) => {
                 let due = self.go_offline(&why, now);
@@ -188,16 +188,15 @@ impl Dispatch {
         due: Timestamp,
         finished: Finished,
     ) {
-        let Finished { past: Past { attempts, responses }, key, .. } = finished;
-        let number = subscription.number;
-        let (delayed, replay) = (false, false);
+        let Finished { past: Past { attempts, responses }, key, replay, .. } = finished;
+        let (number, delayed) = (subscription.number, false);
         let retry =
             Retry { subscription: number, offset, due, attempts, delayed, replay, responses };
         if let Some(lane) = self.roster.lanes.get_mut(&number) {
             lane.wait(&retry, key);
         }
+        self.roster.wake_at(&retry);
         self.settler.push(Settlement::Retry(retry));
-        self.roster.wake_at(due, number, offset);
     }
 
     fn give_up(
@@ -208,17 +207,16 @@ impl Dispatch {
         why: Why,
         finished: Finished,
     ) {
-        let Finished { past: Past { attempts, .. }, retried, .. } = finished;
         if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
             self.metrics.count_delivery("dropped");
-            if retried {
+            if finished.retried {
                 self.settler.push(Settlement::Done { subscription: subscription.number, offset });
             }
             return;
         }
         // Off for events that tell of dead letters themselves.
         let announce = entry.and_then(Entry::event).is_none_or(|event| event.kind != DEATH_NOTICE);
-        self.bury(subscription, offset, announce, why, attempts);
+        self.bury(subscription, offset, announce, why, finished);
     }
 
     /// Keeps a dead letter, whatever the policy says of events whose attempts are used up.
@@ -228,7 +226,7 @@ impl Dispatch {
         offset: Offset,
         announce: bool,
         why: Why,
-        attempts: Vec<Attempt>,
+        finished: Finished,
     ) {
         self.metrics.count_delivery("dead");
         let letter = DeadLetter {
@@ -237,10 +235,10 @@ impl Dispatch {
             offset,
             at: clock::now(),
             reason: why.reason,
-            attempts,
+            attempts: finished.past.attempts,
             request: why.request,
             note: why.note,
-            replay: false,
+            replay: finished.replay,
         };
         self.settler.push(Settlement::Dead { letter, announce });
     }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use super::Error;
 use super::codec::to_bytes;
 use super::key::{self, Key, Table};
+use super::reader::retry;
 use super::staged::Staged;
+use crate::domain::delivery::Retry;
 use crate::domain::gap::{Gap, Missing};
 use crate::domain::record::{Progress, Record};
+use crate::domain::replay::Replay;
 use crate::domain::subscription::{Start, State, Subscription};
 use crate::domain::{Offset, Timestamp};
 
@@ -51,6 +54,11 @@ pub(crate) fn apply(
         }
         Record::Progress(progress) => put_progress(staged, progress)?,
         Record::Gap { subscription, missing } => put_gap(staged, *subscription, *missing, at)?,
+        Record::Replay(replay) => put_replay(staged, **replay)?,
+        Record::ReplayEnded { subscription } => {
+            staged.remove(Table::Replay, Key::of(Table::Replay).number(*subscription))?;
+            forget_retries(staged, *subscription, |retry| retry.replay)?;
+        }
     }
     staged.advance(record, at);
     Ok(())
@@ -103,11 +111,27 @@ fn remove_subscription(staged: &mut Staged<'_>, number: u32, id: &str) -> Result
 
 fn forget_delivery(staged: &mut Staged<'_>, number: u32) -> Result<(), Error> {
     staged.remove(Table::Cursor, Key::of(Table::Cursor).number(number))?;
+    staged.remove(Table::Replay, Key::of(Table::Replay).number(number))?;
+    forget_retries(staged, number, |_| true)
+}
+
+fn forget_retries(
+    staged: &mut Staged<'_>,
+    number: u32,
+    is_meant: fn(&Retry) -> bool,
+) -> Result<(), Error> {
     let prefix = Key::of(Table::Retry).number(number);
-    for (key, _) in staged.scan(prefix.clone(), &prefix.end(), RETRIES_SCAN_MAX)? {
-        staged.remove(Table::Retry, Key(key))?;
+    for (key, row) in staged.scan(prefix.clone(), &prefix.end(), RETRIES_SCAN_MAX)? {
+        if is_meant(&retry(&row)?) {
+            staged.remove(Table::Retry, Key(key))?;
+        }
     }
     Ok(())
+}
+
+fn put_replay(staged: &mut Staged<'_>, replay: Replay) -> Result<(), Error> {
+    let key = Key::of(Table::Replay).number(replay.subscription);
+    staged.put(Table::Replay, key, key::replay_row(&replay))
 }
 
 fn remove_dues(staged: &mut Staged<'_>, held: &Subscription) -> Result<(), Error> {
@@ -171,6 +195,14 @@ fn put_progress(staged: &mut Staged<'_>, progress: &Progress) -> Result<(), Erro
     for number in &progress.caught_up {
         staged.remove(Table::Cursor, Key::of(Table::Cursor).number(*number))?;
     }
+    for (number, cursor) in &progress.replays {
+        if let Some(replay) = staged.replay_of(*number)? {
+            put_replay(staged, Replay { cursor: *cursor, ..replay })?;
+        }
+    }
+    for number in &progress.replays_over {
+        staged.remove(Table::Replay, Key::of(Table::Replay).number(*number))?;
+    }
     staged.put(Table::Meta, key::meta(key::MATCHED), key::number_row(progress.matched))
 }
 
@@ -180,7 +212,6 @@ mod tests {
     use super::super::tables::{Memory, Rows, Tables};
     use super::super::window::Window;
     use super::*;
-    use crate::domain::delivery::Retry;
     use crate::domain::samples::{self, at};
     use crate::domain::subscription::End;
 
@@ -196,7 +227,12 @@ mod tests {
     fn history() -> Vec<Record> {
         let retry = |offset, due| Record::Retry(Arc::new(Retry::untried(0, offset, at(due))));
         let progress = |matched, lagging, caught_up| {
-            Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))
+            Record::Progress(Arc::new(Progress {
+                matched,
+                lagging,
+                caught_up,
+                ..Progress::default()
+            }))
         };
         let gap = |subscription, from, to| {
             let missing = Missing { from, to };

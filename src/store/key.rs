@@ -2,6 +2,7 @@
 //! ranges are time or number order.
 
 use crate::domain::gap::{Gap, Missing};
+use crate::domain::replay::Replay;
 use crate::domain::{Offset, Timestamp};
 
 /// A table, by the first byte of its keys.
@@ -28,6 +29,8 @@ pub(crate) enum Table {
     Token = b'T',
     /// number -> what the subscription passed over
     Gap = b'G',
+    /// number -> replay under way
+    Replay = b'P',
     /// number -> bytes that retention leaves to the subscription
     Hold = b'H',
     /// name -> number
@@ -35,7 +38,7 @@ pub(crate) enum Table {
 }
 
 /// Tables whose rows are counted and compared when the tables are opened.
-pub(crate) const COUNTED: [Table; 11] = [
+pub(crate) const COUNTED: [Table; 12] = [
     Table::Subscription,
     Table::Number,
     Table::Lease,
@@ -47,6 +50,7 @@ pub(crate) const COUNTED: [Table; 11] = [
     Table::Token,
     Table::Gap,
     Table::Hold,
+    Table::Replay,
 ];
 
 /// Records up to here are folded into the tables.
@@ -143,6 +147,17 @@ pub(crate) fn read_gap(row: &[u8]) -> Option<Gap> {
         at: Timestamp::from_millisecond(at).ok()?,
         total: number(24)?,
     })
+}
+
+/// A row that holds a replay.
+pub(crate) fn replay_row(replay: &Replay) -> Vec<u8> {
+    [replay.from, replay.to, replay.cursor].map(u64::to_be_bytes).concat()
+}
+
+/// Reads a row that holds a subscription's replay.
+pub(crate) fn read_replay(subscription: u32, row: &[u8]) -> Option<Replay> {
+    let number = |at: usize| row.get(at..at + 8).and_then(read_number);
+    Some(Replay { subscription, from: number(0)?, to: number(8)?, cursor: number(16)? })
 }
 
 /// The key of a number kept in the table `Meta`.

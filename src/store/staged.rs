@@ -12,6 +12,7 @@ use super::window::{Print, Window};
 use crate::domain::command::{Refusal, View};
 use crate::domain::gap::Gap;
 use crate::domain::record::{Record, Token};
+use crate::domain::replay::Replay;
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
 
@@ -144,6 +145,12 @@ impl<'a> Staged<'a> {
         self.get(&key)?.map(|row| subscription(&row)).transpose()
     }
 
+    /// The replay of a subscription that is under way.
+    pub(crate) fn replay_of(&self, number: u32) -> Result<Option<Replay>, Error> {
+        let row = self.get(&Key::of(Table::Replay).number(number))?;
+        Ok(row.and_then(|row| key::read_replay(number, &row)))
+    }
+
     fn numbered_in(&self, rows: Rows) -> Result<Vec<Subscription>, Error> {
         let mut found = Vec::with_capacity(rows.len());
         for number in rows.iter().filter_map(|(key, _)| key::trailing_number(key)) {
@@ -166,6 +173,10 @@ impl View for Staged<'_> {
     fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
         let row = self.get(&Key::of(Table::Gap).number(number)).map_err(unreadable)?;
         Ok(row.and_then(|row| key::read_gap(&row)))
+    }
+
+    fn replay(&self, number: u32) -> Result<Option<Replay>, Refusal> {
+        self.replay_of(number).map_err(unreadable)
     }
 
     fn subscription_count(&self) -> usize {

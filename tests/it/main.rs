@@ -27,6 +27,7 @@ mod page;
 mod parking;
 mod policies;
 mod process;
+mod replay;
 mod retries;
 mod stream;
 mod subscriptions;

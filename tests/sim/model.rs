@@ -9,6 +9,7 @@ use tidings::domain::delivery::{DeadLetter, Retry};
 use tidings::domain::event::Event;
 use tidings::domain::gap::Gap;
 use tidings::domain::record::{Entry, Progress, Record, Token};
+use tidings::domain::replay::Replay;
 use tidings::domain::subscription::{Start, State, Subscription};
 use tidings::domain::{Offset, Timestamp};
 
@@ -22,6 +23,7 @@ pub(crate) struct Fold {
     pub(crate) cursors: BTreeMap<u32, Offset>,
     pub(crate) matched: Offset,
     pub(crate) gaps: BTreeMap<u32, Gap>,
+    pub(crate) replays: BTreeMap<u32, Replay>,
     next_number: u32,
 }
 
@@ -120,6 +122,13 @@ impl Fold {
                 self.dead_letters.insert(key, (**letter).clone());
             }
             Record::Progress(progress) => self.advance(progress),
+            Record::Replay(replay) => {
+                self.replays.insert(replay.subscription, **replay);
+            }
+            Record::ReplayEnded { subscription } => {
+                self.replays.remove(subscription);
+                self.retries.retain(|(number, _), retry| number != subscription || !retry.replay);
+            }
             Record::Gap { subscription, missing } => {
                 if self.subscriptions.contains_key(subscription) {
                     let before = self.gaps.get(subscription).map_or(0, |gap| gap.total);
@@ -147,6 +156,7 @@ impl Fold {
 
     fn forget_delivery(&mut self, number: u32) {
         self.cursors.remove(&number);
+        self.replays.remove(&number);
         self.retries.retain(|(subscription, _), _| *subscription != number);
     }
 
@@ -158,6 +168,14 @@ impl Fold {
         }
         for number in &progress.caught_up {
             self.cursors.remove(number);
+        }
+        for (number, cursor) in &progress.replays {
+            if let Some(replay) = self.replays.get_mut(number) {
+                replay.cursor = *cursor;
+            }
+        }
+        for number in &progress.replays_over {
+            self.replays.remove(number);
         }
         self.matched = progress.matched;
     }
@@ -199,6 +217,10 @@ impl View for Model {
 
     fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
         Ok(self.fold.gaps.get(&number).copied())
+    }
+
+    fn replay(&self, number: u32) -> Result<Option<Replay>, Refusal> {
+        Ok(self.fold.replays.get(&number).copied())
     }
 
     fn has_token(&self, id: &str) -> Result<bool, Refusal> {

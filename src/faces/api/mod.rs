@@ -13,6 +13,7 @@ mod merge;
 mod mode;
 mod precondition;
 pub(crate) mod printed;
+pub(crate) mod replay;
 mod shape;
 mod shape_encoding;
 mod shape_policy;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{shape_encoding, shape_policy, shape_sink};
 use crate::domain::gap::Gap;
+use crate::domain::replay::Replay;
 use crate::domain::subscription::{Signing, Start, State, Subscription};
 use crate::faces::router::App;
 use crate::flow::LaneStatus;
@@ -30,6 +31,7 @@ pub(crate) fn subscription(hub: &App, subscription: &Subscription) -> Value {
     value["updated_at"] = json!(subscription.updated_at.to_string());
     value["expires_at"] = json!(subscription.lease.map(|lease| lease.expires_at.to_string()));
     value["gap"] = lane.as_ref().and_then(|lane| lane.gap).map_or(Value::Null, gap);
+    value["replay"] = lane.as_ref().and_then(|lane| lane.replay).map_or(Value::Null, replay);
     value["status"] = lane.map_or(Value::Null, |lane| status(&lane, next));
     value
 }
@@ -67,6 +69,10 @@ fn gap(gap: Gap) -> Value {
         "at": gap.at.to_string(),
         "total": gap.total,
     })
+}
+
+fn replay(replay: Replay) -> Value {
+    json!({ "from": replay.from, "to": replay.to, "cursor": replay.cursor })
 }
 
 fn status(lane: &LaneStatus, next: u64) -> Value {

@@ -18,6 +18,7 @@ use super::{
 use crate::domain::Timestamp;
 use crate::domain::gap::Missing;
 use crate::domain::record::Record;
+use crate::domain::replay::Replay;
 
 /// Largest body that is read or written. Far above what an event may have.
 const BODY_BYTES_MAX: u64 = 256 << 20;
@@ -35,6 +36,8 @@ const SETTLED: u8 = 7;
 const DEAD_LETTER: u8 = 8;
 const PROGRESS: u8 = 9;
 const GAP: u8 = 10;
+const REPLAY: u8 = 14;
+const REPLAY_ENDED: u8 = 15;
 
 /// Appends a record's bytes.
 pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -59,11 +62,15 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
             body(DEAD_LETTER, &delivery_v3::DeadLetter::from(&**letter), out)
         }
         Record::Progress(progress) => {
-            body(PROGRESS, &delivery_v1::Progress::from(&**progress), out)
+            body(PROGRESS, &delivery_v3::Progress::from(&**progress), out)
         }
         Record::Gap { subscription, missing } => {
             body(GAP, &(subscription, missing.from, missing.to), out)
         }
+        Record::Replay(replay) => {
+            body(REPLAY, &(replay.subscription, replay.from, replay.to, replay.cursor), out)
+        }
+        Record::ReplayEnded { subscription } => body(REPLAY_ENDED, subscription, out),
     };
     let length = u32::try_from(out.len() - start - HEAD).expect("bodies are bounded at ingest");
     out[start] = kind;
@@ -76,7 +83,7 @@ fn version(kind: u8) -> u8 {
     match kind {
         SUBSCRIPTION => 4,
         DEAD_LETTER => 3,
-        RETRY => 2,
+        RETRY | PROGRESS => 2,
         _ => 1,
     }
 }
@@ -131,6 +138,13 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
         (PROGRESS, 1) => {
             read::<delivery_v1::Progress>(body).map(|held| Record::Progress(Arc::new(held.into())))
         }
+        (PROGRESS, 2) => {
+            read::<delivery_v3::Progress>(body).map(|held| Record::Progress(Arc::new(held.into())))
+        }
+        (REPLAY, 1) => read(body).map(|(subscription, from, to, cursor)| {
+            Record::Replay(Arc::new(Replay { subscription, from, to, cursor }))
+        }),
+        (REPLAY_ENDED, 1) => read(body).map(|subscription| Record::ReplayEnded { subscription }),
         (GAP, 1) => read(body).map(|(subscription, from, to)| {
             let missing = Missing { from, to };
             Record::Gap { subscription, missing }

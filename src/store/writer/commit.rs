@@ -164,7 +164,9 @@ fn note_token(core: &Core, entry: &Entry) {
         | Record::Settled { .. }
         | Record::DeadLetter(_)
         | Record::Progress(_)
-        | Record::Gap { .. } => {}
+        | Record::Gap { .. }
+        | Record::Replay(_)
+        | Record::ReplayEnded { .. } => {}
     }
 }
 

@@ -249,9 +249,11 @@ pub trait View {
     fn subscription_count(&self) -> usize;
     /// A bounded number of the subscriptions that a token owns and that are not ended.
     fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal>;
-    /// A bounded number of subscriptions whose lease is over at `now`, or that ended at or before
-    /// `ended_before`.
+    /// A bounded number of subscriptions whose lease is over at `now`, or is expiring without that
+    /// having been told, or that ended at or before `ended_before`.
     fn due(&self, now: Timestamp, ended_before: Timestamp) -> Result<Vec<Subscription>, Refusal>;
+    /// Whether it was told that a subscription's lease is expiring.
+    fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal>;
     /// Whether there is such a token.
     fn has_token(&self, id: &str) -> Result<bool, Refusal>;
     /// Where an event with this source and id was stored, if inside the window.

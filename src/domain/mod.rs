@@ -16,6 +16,8 @@ pub mod event;
 pub mod filter;
 pub mod gap;
 pub mod grant;
+#[cfg(test)]
+mod held;
 pub mod lease;
 mod park;
 pub mod policy;
@@ -27,6 +29,7 @@ pub(crate) mod samples;
 pub mod sign;
 pub mod sink;
 pub mod subscription;
+mod sweep;
 pub mod template;
 mod terms;
 pub mod topic;

@@ -54,6 +54,11 @@ pub enum Record {
     },
     /// A subscription is given a range of the log once more.
     Replay(Arc<Replay>),
+    /// It was told that a subscription's lease is expiring.
+    ExpiryTold {
+        /// The subscription's number.
+        subscription: u32,
+    },
     /// A replay was given up.
     ReplayEnded {
         /// The subscription's number.
@@ -127,7 +132,8 @@ impl Entry {
             | Record::Progress(_)
             | Record::Gap { .. }
             | Record::Replay(_)
-            | Record::ReplayEnded { .. } => None,
+            | Record::ReplayEnded { .. }
+            | Record::ExpiryTold { .. } => None,
         }
     }
 

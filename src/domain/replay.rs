@@ -63,3 +63,45 @@ fn subscription(view: &dyn View, id: &str, actor: &Actor, now: Timestamp) -> Res
     held.check_live(now).map_err(Refusal::Ended)?;
     Ok(held.number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::command::{Command, Expect};
+    use crate::domain::held::{Held, admin, user};
+    use crate::domain::samples::at;
+
+    fn asked(from: Offset, to: Option<Offset>, actor: Actor) -> Command {
+        Command::Replay { id: "one".to_owned(), actor, from, to }
+    }
+
+    #[test]
+    fn a_replay_lies_within_the_log_and_there_is_one_at_a_time() {
+        let mut state = Held::default();
+        state.put("one", user("a"), Expect::Nothing, 0).expect("created");
+        state.next = 10;
+        let check = |state: &mut Held, command, expected: Result<(Offset, Offset), &str>| {
+            let ranges = state.run(command, at(1)).map(|decision| match &decision.records[..] {
+                [Record::Replay(replay)] => (replay.from, replay.to),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(
+                ranges.map_err(|refusal| refusal
+                    .to_string()
+                    .starts_with(expected.err().unwrap_or_default())),
+                expected.map_err(|_| true)
+            );
+        };
+        check(&mut state, asked(3, None, user("b")), Err("there is no subscription"));
+        check(&mut state, asked(10, None, user("a")), Err("/from"));
+        check(&mut state, asked(3, Some(3), user("a")), Err("/from"));
+        check(&mut state, asked(3, Some(99), user("a")), Ok((3, 10)));
+        check(&mut state, asked(3, Some(5), admin()), Err("the subscription \"one\" is being"));
+        let end = || Command::EndReplay { id: "one".to_owned(), actor: user("a") };
+        assert_eq!(state.run(end(), at(1)).expect("ended").records.len(), 1);
+        assert_eq!(state.run(end(), at(1)).expect("again").records.len(), 0);
+        check(&mut state, asked(3, Some(5), user("a")), Ok((3, 5)));
+        let late = state.run(asked(3, Some(5), user("a")), at(600));
+        assert!(matches!(late, Err(Refusal::Ended(_))), "{late:?}");
+    }
+}

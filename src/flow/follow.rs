@@ -47,7 +47,8 @@ impl Roster {
             | Record::Progress(_)
             | Record::Gap { .. }
             | Record::Replay(_)
-            | Record::ReplayEnded { .. } => {}
+            | Record::ReplayEnded { .. }
+            | Record::ExpiryTold { .. } => {}
         }
         self.matched = entry.offset + 1;
         self.view.set_matched(self.matched);

@@ -54,6 +54,12 @@ pub(crate) fn apply(
         }
         Record::Progress(progress) => put_progress(staged, progress)?,
         Record::Gap { subscription, missing } => put_gap(staged, *subscription, *missing, at)?,
+        Record::ExpiryTold { subscription } => {
+            if let Some(held) = staged.by_number(*subscription)? {
+                remove_dues(staged, &held)?;
+                put_dues(staged, &held, true)?;
+            }
+        }
         Record::Replay(replay) => put_replay(staged, **replay)?,
         Record::ReplayEnded { subscription } => {
             staged.remove(Table::Replay, Key::of(Table::Replay).number(*subscription))?;
@@ -72,8 +78,12 @@ fn put_subscription(
     held: &Arc<Subscription>,
 ) -> Result<(), Error> {
     let number_key = Key::of(Table::Number).number(held.number);
+    let mut is_told = false;
     match staged.by_number(held.number)? {
-        Some(before) => remove_dues(staged, &before)?,
+        Some(before) => {
+            is_told = before.lease == held.lease && staged.is_expiry_told(&before)?;
+            remove_dues(staged, &before)?;
+        }
         None => {
             let cursor = match held.wish.start {
                 Start::Now => offset + 1,
@@ -88,9 +98,7 @@ fn put_subscription(
     staged.put(Table::Number, number_key, held.id.clone().into_bytes())?;
     let row = to_bytes(&Record::Subscription(held.clone()));
     staged.put(Table::Subscription, Key::of(Table::Subscription).text(&held.id), row)?;
-    for (table, key) in dues(held) {
-        staged.put(table, key, Vec::new())?;
-    }
+    put_dues(staged, held, is_told)?;
     put_hold(staged, held)?;
     match held.state.is_ended() {
         true => forget_delivery(staged, held.number),
@@ -135,22 +143,32 @@ fn put_replay(staged: &mut Staged<'_>, replay: Replay) -> Result<(), Error> {
 }
 
 fn remove_dues(staged: &mut Staged<'_>, held: &Subscription) -> Result<(), Error> {
-    for (table, key) in dues(held) {
-        staged.remove(table, key)?;
+    for is_told in [false, true] {
+        for (table, key) in dues(held, is_told) {
+            staged.remove(table, key)?;
+        }
     }
     Ok(())
 }
 
-/// The rows of the indexes that a subscription stands in.
-fn dues(held: &Subscription) -> Vec<(Table, Key)> {
+fn put_dues(staged: &mut Staged<'_>, held: &Subscription, is_told: bool) -> Result<(), Error> {
+    for (table, key) in dues(held, is_told) {
+        staged.put(table, key, Vec::new())?;
+    }
+    Ok(())
+}
+
+/// The rows of the indexes that a subscription stands in. A lease stands at the time when it is to
+/// be told that it is expiring, and once that is told, at its end.
+fn dues(held: &Subscription, is_told: bool) -> Vec<(Table, Key)> {
     let mut keys = Vec::with_capacity(2);
     match (held.state, held.lease) {
         (State::Ended(_, at), _) => {
             keys.push((Table::Ended, Key::of(Table::Ended).time(at).number(held.number)));
         }
         (State::Active | State::Paused | State::Parked(_), Some(lease)) => {
-            let key = Key::of(Table::Lease).time(lease.expires_at).number(held.number);
-            keys.push((Table::Lease, key));
+            let due = if is_told { lease.expires_at } else { lease.expiring_at() };
+            keys.push((Table::Lease, Key::of(Table::Lease).time(due).number(held.number)));
         }
         (State::Active | State::Paused | State::Parked(_), None) => {}
     }

@@ -13,7 +13,7 @@ pub(crate) enum Table {
     Subscription = b'S',
     /// number -> id of the subscription
     Number = b'N',
-    /// lease end, number -> (nothing)
+    /// lease's next due time (expiring, then its end), number -> (nothing)
     Lease = b'L',
     /// time of the end, number -> (nothing)
     Ended = b'E',

@@ -151,6 +151,13 @@ impl<'a> Staged<'a> {
         Ok(row.and_then(|row| key::read_replay(number, &row)))
     }
 
+    /// Once it was told that a lease is expiring, the index has its end.
+    pub(crate) fn is_expiry_told(&self, held: &Subscription) -> Result<bool, Error> {
+        let Some(lease) = held.lease else { return Ok(false) };
+        let key = Key::of(Table::Lease).time(lease.expires_at).number(held.number);
+        Ok(self.get(&key)?.is_some())
+    }
+
     fn numbered_in(&self, rows: Rows) -> Result<Vec<Subscription>, Error> {
         let mut found = Vec::with_capacity(rows.len());
         for number in rows.iter().filter_map(|(key, _)| key::trailing_number(key)) {
@@ -198,6 +205,10 @@ impl View for Staged<'_> {
         let mut rows = until(Table::Lease, now)?;
         rows.extend(until(Table::Ended, ended_before)?);
         self.numbered_in(rows).map_err(unreadable)
+    }
+
+    fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal> {
+        self.is_expiry_told(held).map_err(unreadable)
     }
 
     fn has_token(&self, id: &str) -> Result<bool, Refusal> {

@@ -1,7 +1,7 @@
 //! What the store should hold: every record, and the fold of them in plain maps, written anew so
 //! that it shares no fault with the store's own. Decisions are `domain`'s. Never here: files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings::domain::command::{Command, Decision, Refusal, Rules, View};
 use tidings::domain::decide::decide;
@@ -24,6 +24,8 @@ pub(crate) struct Fold {
     pub(crate) matched: Offset,
     pub(crate) gaps: BTreeMap<u32, Gap>,
     pub(crate) replays: BTreeMap<u32, Replay>,
+    /// Whose lease is known to be expiring.
+    expiry_told: BTreeSet<u32>,
     next_number: u32,
 }
 
@@ -125,6 +127,9 @@ impl Fold {
             Record::Replay(replay) => {
                 self.replays.insert(replay.subscription, **replay);
             }
+            Record::ExpiryTold { subscription } => {
+                self.expiry_told.insert(*subscription);
+            }
             Record::ReplayEnded { subscription } => {
                 self.replays.remove(subscription);
                 self.retries.retain(|(number, _), retry| number != subscription || !retry.replay);
@@ -140,6 +145,10 @@ impl Fold {
     }
 
     fn hold(&mut self, offset: Offset, held: &Subscription) {
+        let before = self.subscriptions.get(&held.number).and_then(|before| before.lease);
+        if before != held.lease {
+            self.expiry_told.remove(&held.number);
+        }
         if self.subscriptions.insert(held.number, held.clone()).is_none() {
             let cursor = match held.wish.start {
                 Start::Now => offset + 1,
@@ -206,7 +215,11 @@ impl View for Model {
         for held in self.fold.subscriptions.values() {
             let key = match (held.state, held.lease) {
                 (State::Ended(_, at), _) => (at <= ended_before).then_some((1, at)),
-                (_, Some(lease)) => (lease.expires_at <= now).then_some((0, lease.expires_at)),
+                (_, Some(lease)) => {
+                    let told = self.fold.expiry_told.contains(&held.number);
+                    let at = if told { lease.expires_at } else { lease.expiring_at() };
+                    (at <= now).then_some((0, at))
+                }
                 (_, None) => None,
             };
             due.extend(key.map(|key| (key, held.clone())));
@@ -221,6 +234,10 @@ impl View for Model {
 
     fn replay(&self, number: u32) -> Result<Option<Replay>, Refusal> {
         Ok(self.fold.replays.get(&number).copied())
+    }
+
+    fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal> {
+        Ok(self.fold.expiry_told.contains(&held.number))
     }
 
     fn has_token(&self, id: &str) -> Result<bool, Refusal> {

@@ -43,6 +43,9 @@ pub(super) fn record(record: &Record) -> Value {
             "to": replay.to,
             "cursor": replay.cursor,
         }}),
+        Record::ExpiryTold { subscription } => {
+            json!({ "expiry_told": { "subscription": subscription } })
+        }
         Record::ReplayEnded { subscription } => {
             json!({ "replay_ended": { "subscription": subscription } })
         }

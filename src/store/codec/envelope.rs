@@ -38,6 +38,7 @@ const PROGRESS: u8 = 9;
 const GAP: u8 = 10;
 const REPLAY: u8 = 14;
 const REPLAY_ENDED: u8 = 15;
+const EXPIRY_TOLD: u8 = 16;
 
 /// Appends a record's bytes.
 pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -71,6 +72,7 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
             body(REPLAY, &(replay.subscription, replay.from, replay.to, replay.cursor), out)
         }
         Record::ReplayEnded { subscription } => body(REPLAY_ENDED, subscription, out),
+        Record::ExpiryTold { subscription } => body(EXPIRY_TOLD, subscription, out),
     };
     let length = u32::try_from(out.len() - start - HEAD).expect("bodies are bounded at ingest");
     out[start] = kind;
@@ -145,6 +147,7 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
             Record::Replay(Arc::new(Replay { subscription, from, to, cursor }))
         }),
         (REPLAY_ENDED, 1) => read(body).map(|subscription| Record::ReplayEnded { subscription }),
+        (EXPIRY_TOLD, 1) => read(body).map(|subscription| Record::ExpiryTold { subscription }),
         (GAP, 1) => read(body).map(|(subscription, from, to)| {
             let missing = Missing { from, to };
             Record::Gap { subscription, missing }

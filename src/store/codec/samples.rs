@@ -385,6 +385,7 @@ fn detailed() -> Vec<Record> {
     all.extend([
         Record::Replay(Arc::new(Replay { subscription: 7, from: 1, to: 9, cursor: 4 })),
         Record::ReplayEnded { subscription: 7 },
+        Record::ExpiryTold { subscription: 7 },
         Record::Progress(Arc::new(Progress {
             replays: vec![(7, 5)],
             replays_over: vec![8, 9],

@@ -166,7 +166,8 @@ fn note_token(core: &Core, entry: &Entry) {
         | Record::Progress(_)
         | Record::Gap { .. }
         | Record::Replay(_)
-        | Record::ReplayEnded { .. } => {}
+        | Record::ReplayEnded { .. }
+        | Record::ExpiryTold { .. } => {}
     }
 }
 

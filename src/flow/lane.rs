@@ -9,6 +9,7 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use super::lanes::Stats;
+use super::order::Pick;
 use super::replay::Replaying;
 use super::strand::{Begin, Finished, Mode, Strand};
 use super::targets::Server;
@@ -51,6 +52,8 @@ pub(super) struct Lane {
     pub(super) strand: Strand,
     /// What is delivered once more.
     pub(super) replay: Option<Box<Replaying>>,
+    /// Requests under way.
+    requests: usize,
     /// The replay has the next turn, if it has something to start.
     is_replays_turn: bool,
     next_start: Timestamp,
@@ -68,8 +71,14 @@ pub(super) struct Lane {
 /// What a lane wants to do.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Start this attempt, of a replay or not.
-    Start(Begin, bool),
+    /// Start an attempt.
+    Start {
+        begin: Begin,
+        /// Other events that go with it.
+        rest: Vec<Begin>,
+        /// Of a replay.
+        replay: bool,
+    },
     /// Nothing before this time: the rate is used up.
     At(Timestamp),
     /// Nothing before this time: the target does not work.
@@ -95,6 +104,7 @@ impl Lane {
             stats: Arc::new(Stats::default()),
             strand: Strand::new(position, mode),
             replay: None,
+            requests: 0,
             is_replays_turn: false,
             next_start: Timestamp::UNIX_EPOCH,
             held_until: Timestamp::UNIX_EPOCH,
@@ -137,7 +147,7 @@ impl Lane {
         let window = usize::try_from(policy.max_in_flight).unwrap_or(usize::MAX);
         let window = window.min(limits.in_flight_max);
         let window = if policy.ordering == Ordering::Strict { 1 } else { window };
-        if self.ending || self.in_flight() >= window || !subscription.may_deliver(now) {
+        if self.ending || self.requests >= window || !subscription.may_deliver(now) {
             return Next::Nothing;
         }
         match target {
@@ -162,6 +172,11 @@ impl Lane {
         if self.held_until > now {
             return Next::At(self.held_until);
         }
+        if let (Some(batch), Pick::First(_)) = (self.batch(), pick)
+            && let Some(until) = self.strand(is_replay).and_then(|it| it.fills_until(batch, now))
+        {
+            return Next::At(until);
+        }
         if let Some(rate) = policy.rate_per_second {
             let pace = Duration::from_secs(1) / rate;
             // The wall clock may have been set back since.
@@ -172,8 +187,17 @@ impl Lane {
             self.next_start = after(now, pace);
         }
         self.is_replays_turn = !is_replay;
-        let begin = self.strand(is_replay).and_then(|strand| strand.start(pick));
-        begin.map_or(Next::Nothing, |begin| Next::Start(begin, is_replay))
+        let (batch, ordering) = (self.batch(), policy.ordering);
+        let Some(strand) = self.strand(is_replay) else { return Next::Nothing };
+        let Some(begin) = strand.start(pick) else { return Next::Nothing };
+        let rest = batch.map(|batch| strand.fill(&begin, batch, ordering, limits));
+        self.requests += 1;
+        Next::Start { begin, rest: rest.unwrap_or_default(), replay: is_replay }
+    }
+
+    /// A request came back.
+    pub(super) fn returned(&mut self) {
+        self.requests = self.requests.saturating_sub(1);
     }
 
     /// Takes a delivery back that was started. `None`: it was not, a late answer.

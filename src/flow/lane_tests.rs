@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::cloudevents;
 use crate::domain::delivery::{Attempt, Outcome};
+use crate::domain::encoding::{Batch, Encoding};
 use crate::domain::policy::Policy;
 use crate::domain::record::{Entry, Record};
 use crate::domain::samples::{at, subscription};
@@ -51,12 +52,17 @@ fn failed(lane: &mut Lane, offset: Offset, attempts: Vec<Attempt>, key: Option<S
     lane.wait(&retry, key);
 }
 
+fn finish(lane: &mut Lane, offset: Offset, replay: bool) -> Finished {
+    lane.returned();
+    lane.finish(offset, replay).expect("started")
+}
+
 /// Offsets that the lane starts now, negative for another attempt.
 fn starts(lane: &mut Lane, now: i64) -> Vec<i64> {
     let mut started = Vec::new();
     loop {
         match lane.next(at(now), LIMITS, Start::Yes) {
-            Next::Start(begin, _) => {
+            Next::Start { begin, .. } => {
                 let offset = i64::try_from(begin.offset).expect("small");
                 started.push(if begin.entry.is_some() { offset } else { -offset });
             }
@@ -66,7 +72,7 @@ fn starts(lane: &mut Lane, now: i64) -> Vec<i64> {
 }
 
 fn fail(lane: &mut Lane, offset: Offset) {
-    let finished = lane.finish(offset, false).expect("started");
+    let finished = finish(lane, offset, false);
     let outcome = Outcome::Failed("reset".to_owned());
     let (took, step, answer) = (Duration::ZERO, 0, None);
     let mut attempts = finished.past.attempts;
@@ -83,11 +89,11 @@ fn the_cursor_never_passes_what_is_not_done() {
     assert_eq!(lane.strand.cursor(13), 10, "queued");
     assert_eq!(starts(&mut lane, 0), [10, 11, 12]);
     assert_eq!(lane.strand.cursor(13), 10, "started");
-    lane.finish(11, false).expect("started");
+    finish(&mut lane, 11, false);
     assert_eq!(lane.strand.cursor(13), 10, "a later one is done");
     fail(&mut lane, 10);
     assert_eq!(lane.strand.cursor(13), 12, "a retry of its own does not hold the cursor");
-    lane.finish(12, false).expect("started");
+    finish(&mut lane, 12, false);
     assert_eq!(lane.strand.cursor(13), 13);
     assert!(lane.strand.is_caught_up(13));
     assert!(lane.finish(12, false).is_none(), "a late answer changes nothing");
@@ -116,7 +122,7 @@ fn strict_order_waits_for_the_failed_one() {
     assert_eq!(starts(&mut lane, 0), Vec::<i64>::new(), "1 waits for 0");
     assert!(lane.fall_due(0, false));
     assert_eq!(starts(&mut lane, 5), [0], "minus zero: the second attempt");
-    lane.finish(0, false).expect("started");
+    finish(&mut lane, 0, false);
     assert_eq!(starts(&mut lane, 5), [1]);
 }
 
@@ -134,7 +140,7 @@ fn ordered_lanes_deliver_the_earlier_event_first_after_a_crash() {
         assert!(takes(&mut lane, &entry(0, "x")));
         lane.strand.mode = Mode::Live;
         assert_eq!(starts(&mut lane, 5), [0], "{ordering:?}");
-        lane.finish(0, false).expect("started");
+        finish(&mut lane, 0, false);
         assert_eq!(starts(&mut lane, 5), [-1], "{ordering:?}");
     }
 }
@@ -150,7 +156,7 @@ fn key_order_holds_back_the_same_subject_alone() {
     assert_eq!(starts(&mut lane, 0), Vec::<i64>::new());
     assert!(lane.fall_due(0, false));
     assert_eq!(starts(&mut lane, 5), [0]);
-    lane.finish(0, false).expect("started");
+    finish(&mut lane, 0, false);
     assert_eq!(starts(&mut lane, 5), [1]);
 }
 
@@ -170,7 +176,7 @@ fn an_ordered_lane_full_of_retries_still_reads_what_is_before_them() {
         assert!(takes(&mut lane, &entry(4, "x")));
         lane.strand.position = 8;
         assert_eq!(starts(&mut lane, 0), [4], "{ordering:?}");
-        lane.finish(4, false).expect("started");
+        finish(&mut lane, 4, false);
         assert_eq!(starts(&mut lane, 0), [-5], "{ordering:?}");
         assert!(
             lane.wants_to_read(at(0), LIMITS).is_none()
@@ -261,7 +267,7 @@ fn what_is_to_be_late_waits_without_holding_back_the_others() {
     assert_eq!(taken(&mut lane, &late(0), 0), Taken::Delayed(at(9)));
     assert!(takes(&mut lane, &entry(1, "x")));
     assert_eq!(starts(&mut lane, 0), [1]);
-    lane.finish(1, false).expect("started");
+    finish(&mut lane, 1, false);
     assert_eq!(lane.strand.cursor(2), 2, "it was written down and does not hold the cursor");
     lane.fall_all_due();
     assert!(starts(&mut lane, 8).is_empty(), "a target that works again is no reason");
@@ -290,16 +296,50 @@ fn a_replay_takes_turns_and_neither_holds_the_other_back() {
     replaying.strand.position = 6;
     (10..13).for_each(|offset| assert!(takes(&mut lane, &entry(offset, "x"))));
     assert_eq!(starts(&mut lane, 0), [10, 3], "one window for both");
-    lane.finish(10, false).expect("started");
+    finish(&mut lane, 10, false);
     assert_eq!(starts(&mut lane, 0), [11]);
-    lane.finish(3, true).expect("started");
+    finish(&mut lane, 3, true);
     assert_eq!(starts(&mut lane, 0), [4]);
     assert_eq!(lane.replay.as_ref().map(|replay| replay.cursor()), Some(4));
     assert_eq!(lane.strand.cursor(13), 11);
     assert!(lane.finish(4, false).is_none(), "a replay's delivery is not the other's");
-    lane.finish(4, true).expect("started");
-    lane.finish(11, false).expect("started");
+    finish(&mut lane, 4, true);
+    finish(&mut lane, 11, false);
     assert_eq!(starts(&mut lane, 0), [12, 5]);
-    lane.finish(5, true).expect("started");
+    finish(&mut lane, 5, true);
     assert!(lane.replay.as_ref().is_some_and(|replay| replay.is_over()));
+}
+
+#[test]
+fn a_batch_waits_until_it_is_full_or_its_time_is_over() {
+    let batch = Batch { max: 3, wait: Duration::from_secs(5) };
+    let batched = |policy| {
+        let mut lane = lane(policy);
+        Arc::make_mut(&mut lane.subscription).wish.encoding = Encoding::Batch(batch);
+        lane
+    };
+    let together = |lane: &mut Lane, now| match lane.next(at(now), LIMITS, Start::Yes) {
+        Next::Start { begin, rest, .. } => {
+            let rest = rest.iter().map(|begin| begin.offset);
+            Ok(std::iter::once(begin.offset).chain(rest).collect::<Vec<_>>())
+        }
+        Next::At(time) => Err(time.as_second()),
+        _ => Err(-1),
+    };
+    let mut lane = batched(Policy::default());
+    assert!(takes(&mut lane, &entry(1, "x")));
+    assert_eq!(together(&mut lane, 0), Err(5));
+    assert!(takes(&mut lane, &entry(2, "x")));
+    assert_eq!(together(&mut lane, 5), Ok(vec![1, 2]), "its time is over");
+    (3..7).for_each(|offset| assert!(takes(&mut lane, &entry(offset, "x"))));
+    assert_eq!(together(&mut lane, 0), Ok(vec![3, 4, 5]), "it is full");
+    assert_eq!(together(&mut lane, 4), Err(5), "one is left over");
+    fail(&mut lane, 1);
+    assert_eq!(together(&mut lane, 4), Err(5), "not due");
+    lane.fall_all_due();
+    assert_eq!(together(&mut lane, 4), Ok(vec![1, 6]), "one that is due waits for nobody");
+    let mut strict = batched(Policy { ordering: Ordering::Strict, ..Policy::default() });
+    (1..5).for_each(|offset| assert!(takes(&mut strict, &entry(offset, "x"))));
+    assert_eq!(together(&mut strict, 0), Ok(vec![1, 2, 3]), "in order, in one request");
+    assert_eq!(together(&mut strict, 9), Err(-1), "one request at a time");
 }

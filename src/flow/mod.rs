@@ -4,6 +4,7 @@
 //! of a face, a file, a socket that `net::dial` did not open.
 
 mod attempt;
+mod batch;
 mod dispatch;
 mod follow;
 mod gate;

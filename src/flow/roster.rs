@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::lane::{Lane, Limits, Next};
 use super::lanes::Lanes;
 use super::matcher::Index;
-use super::strand::{Begin, Mode};
+use super::strand::Mode;
 use super::targets::{Parking, Targets};
 use crate::domain::breaker::Rules;
 use crate::domain::command::Overtaken;
@@ -154,9 +154,9 @@ impl Roster {
                 continue;
             }
             let server = lane.server.clone();
-            let (begin, replay) =
+            let (begin, rest, replay) =
                 match lane.next(now, self.limits, self.targets.may_start(&server, now)) {
-                    Next::Start(begin, replay) => (begin, replay),
+                    Next::Start { begin, rest, replay } => (begin, rest, replay),
                     Next::Shut(time) => {
                         self.wakes.insert((time, Wake::Lane(number)));
                         self.note_shut(number, time);
@@ -178,9 +178,7 @@ impl Roster {
                 };
             let probe = self.targets.start(&server);
             self.touch(number);
-            let Begin { offset, entry, number, responses } = begin;
-            let task =
-                Task { subscription, offset, entry, number, server, probe, replay, responses };
+            let task = Task { subscription, begin, rest, server, probe, replay };
             return Some(task);
         }
         None

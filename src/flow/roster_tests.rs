@@ -66,7 +66,7 @@ fn told(roster: &mut Roster) -> Vec<(u32, Offset, Offset)> {
 
 /// Offsets of what is started now.
 fn started(roster: &mut Roster) -> Vec<Offset> {
-    std::iter::from_fn(|| roster.next_task(at(0))).map(|task| task.offset).collect()
+    std::iter::from_fn(|| roster.next_task(at(0))).map(|task| task.begin.offset).collect()
 }
 
 fn read(roster: &mut Roster, stretch: &Stretch) {
@@ -176,7 +176,8 @@ fn round(roster: &mut Roster) -> Vec<u32> {
     let tasks: Vec<Task> = std::iter::from_fn(|| roster.next_task(at(0))).collect();
     for task in &tasks {
         let lane = roster.lanes.get_mut(&task.subscription.number).expect("it is there");
-        lane.finish(task.offset, false).expect("it was started");
+        lane.returned();
+        lane.finish(task.begin.offset, false).expect("it was started");
         let outcome = Outcome::Answered { status: 204, retry_after: None };
         roster.returned(&task.server, task.probe, Some((&outcome, true)), at(0));
     }
@@ -198,7 +199,9 @@ async fn lanes_of_a_full_target_take_turns_and_those_with_nothing_to_do_leave_th
     }
     roster.remove(10);
     let back = |roster: &mut Roster, task: &Task| {
-        roster.lanes.get_mut(&task.subscription.number).expect("there").finish(0, false);
+        let lane = roster.lanes.get_mut(&task.subscription.number).expect("there");
+        lane.returned();
+        lane.finish(0, false);
         roster.returned(&task.server, task.probe, None, at(0));
     };
     let (one, others) = first.split_first().expect("eight");

@@ -45,6 +45,8 @@ pub(super) enum Mode {
 pub(super) struct Queued {
     pub(super) entry: Entry,
     pub(super) key: Option<SmolStr>,
+    /// When it was queued.
+    pub(super) since: Timestamp,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,7 @@ pub(super) enum Taken {
 }
 
 /// An attempt that begins.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Begin {
     /// The event.
     pub(super) offset: Offset,
@@ -135,7 +137,7 @@ impl Strand {
             return Taken::Delayed(until);
         }
         self.queue_bytes += entry.weight();
-        self.queue.push_back(Queued { entry: entry.clone(), key });
+        self.queue.push_back(Queued { entry: entry.clone(), key, since: now });
         Taken::Yes
     }
 
@@ -174,7 +176,7 @@ impl Strand {
                 Some(Begin { offset, entry: None, number, responses })
             }
             Pick::First(at) => {
-                let Queued { entry, key } = self.queue.remove(at)?;
+                let Queued { entry, key, .. } = self.queue.remove(at)?;
                 self.queue_bytes -= entry.weight();
                 let started = Started { past: Past::default(), retried: false, key };
                 let offset = entry.offset;

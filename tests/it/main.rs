@@ -10,6 +10,7 @@ mod support;
 mod backlog;
 mod backup;
 mod bad_input;
+mod batches;
 mod command_line;
 mod delivery;
 mod disk_floor;

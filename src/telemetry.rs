@@ -61,6 +61,12 @@ pub struct Metrics {
     pub flow_delivery_seconds: Histogram,
     /// Subscriptions that are not ended.
     pub flow_subscriptions: Gauge,
+    /// Subscriptions that are behind the end of the log.
+    pub flow_behind: Gauge,
+    /// By how many records the furthest of them is behind.
+    pub flow_behind_records_max: Gauge,
+    /// The age of the oldest event that one of them is not done with.
+    pub flow_behind_seconds_max: Gauge,
     /// Offsets that subscriptions were not given since the log no longer had them.
     pub flow_gap_offsets: Counter,
     /// Open MQTT connections.
@@ -105,6 +111,9 @@ impl Default for Metrics {
             flow_retries: Gauge::default(),
             flow_delivery_seconds: Histogram::new(DELIVERY_BUCKETS),
             flow_subscriptions: Gauge::default(),
+            flow_behind: Gauge::default(),
+            flow_behind_records_max: Gauge::default(),
+            flow_behind_seconds_max: Gauge::default(),
             flow_gap_offsets: Counter::default(),
             broker_connections: Gauge::default(),
             broker_messages_in: Counter::default(),
@@ -150,6 +159,12 @@ impl Metrics {
         all.register_with_unit("flow_delivery", "Time of an attempt", Unit::Seconds, delivery);
         let live = m.flow_subscriptions.clone();
         all.register("flow_subscriptions", "Subscriptions that are not ended", live);
+        all.register("flow_behind", "Subscriptions behind the log's end", m.flow_behind.clone());
+        let records = m.flow_behind_records_max.clone();
+        all.register("flow_behind_records_max", "Records the furthest one is behind", records);
+        let age = m.flow_behind_seconds_max.clone();
+        let help = "Age of the oldest event not done";
+        all.register_with_unit("flow_behind_max", help, Unit::Seconds, age);
         let gaps = m.flow_gap_offsets.clone();
         all.register("flow_gap_offsets", "Offsets gone before subscriptions got them", gaps);
         all.register("broker_connections", "Open MQTT connections", m.broker_connections.clone());

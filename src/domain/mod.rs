@@ -18,6 +18,7 @@ pub mod gap;
 pub mod grant;
 #[cfg(test)]
 mod held;
+pub mod latency;
 pub mod lease;
 mod park;
 pub mod policy;

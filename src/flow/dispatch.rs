@@ -1,6 +1,7 @@
 //! The dispatcher: follows the log, matches, and keeps deliveries going. One task owns all lanes;
 //! requests run beside it and report back.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use super::attempt::{self, Report, Templates, Tools};
 use super::gate::Gate;
 use super::ingest::Ingest;
 use super::lane::Limits;
-use super::lanes::Lanes;
+use super::lanes::{Behind, Lanes};
 use super::live::{BATCH, READ_PAUSE, next_batch};
 use super::roster::{Read, Roster};
 use super::settle::{Settler, Written};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::domain::breaker::Rules;
 use crate::domain::command::{Overtaken, Settlement};
 use crate::domain::delivery::Retry;
@@ -60,6 +61,8 @@ pub struct Dispatch {
     attempts: JoinSet<Report>,
     reads: JoinSet<Done>,
     in_flight_max: usize,
+    /// Subscriptions that metrics name at most.
+    named_max: usize,
     checkpoint_interval: Duration,
     /// This machine was found cut off: nothing is started before this time.
     offline_until: Option<Timestamp>,
@@ -84,14 +87,9 @@ impl Dispatch {
             gate: gate.clone(),
             templates: Templates::new(&config.templates),
         });
+        let named_max = config.telemetry.subscriptions_named_max;
         let config = &config.delivery;
-        let limits = Limits {
-            queue_max: config.lane_queue_max,
-            queue_bytes_max: config.lane_queue_bytes_max.bytes(),
-            retries_max: config.retries_max,
-            delayed_max: config.delayed_max,
-            in_flight_max: config.in_flight_max.div_ceil(LANE_SHARE),
-        };
+        let limits = limits_of(config);
         let lanes = Lanes::default();
         let rules = Rules {
             after: config.park_after,
@@ -117,6 +115,7 @@ impl Dispatch {
             attempts: JoinSet::new(),
             reads: JoinSet::new(),
             in_flight_max: config.in_flight_max,
+            named_max,
             checkpoint_interval: config.checkpoint_interval.0,
             offline_until: None,
             reader,
@@ -268,12 +267,29 @@ impl Dispatch {
     /// Writes down how far delivery is, once a tick.
     fn checkpoint(&mut self) {
         self.show();
+        self.show_behind();
         self.settler.try_again();
         if self.settler.takes_progress()
             && let Some(progress) = self.roster.progress()
         {
             self.settler.checkpoint(progress);
         }
+    }
+
+    /// Shows who is behind: the furthest few by name, the others as numbers.
+    fn show_behind(&self) {
+        let mut behind = self.roster.behind(self.reader.next_offset(), clock::now());
+        let most = |of: fn(&Behind) -> u64| behind.iter().map(of).max().unwrap_or(0);
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.flow_behind.set(gauge(behind.len() as u64));
+        self.metrics.flow_behind_records_max.set(gauge(most(|it| it.records)));
+        self.metrics.flow_behind_seconds_max.set(gauge(most(|it| it.seconds)));
+        if behind.len() > self.named_max {
+            behind.select_nth_unstable_by_key(self.named_max, |it| Reverse(it.records));
+            behind.truncate(self.named_max);
+        }
+        behind.sort_by_key(|it| Reverse(it.records));
+        self.roster.view.set_furthest_behind(behind);
     }
 
     fn show(&self) {
@@ -314,6 +330,16 @@ impl Dispatch {
             self.note_written(written);
             sleep(DRAIN_PAUSE).await;
         }
+    }
+}
+
+fn limits_of(config: &Delivery) -> Limits {
+    Limits {
+        queue_max: config.lane_queue_max,
+        queue_bytes_max: config.lane_queue_bytes_max.bytes(),
+        retries_max: config.retries_max,
+        delayed_max: config.delayed_max,
+        in_flight_max: config.in_flight_max.div_ceil(LANE_SHARE),
     }
 }
 

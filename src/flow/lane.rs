@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::lanes::Stats;
 use super::order::Pick;
 use super::replay::Replaying;
+use super::stats::{Shown, Stats};
 use super::strand::{Begin, Finished, Mode, Strand};
 use super::targets::Server;
 use crate::domain::breaker::Start;
@@ -253,15 +253,17 @@ impl Lane {
         let of_both = |count: fn(&Strand) -> usize| {
             count(&self.strand) + replay.map_or(0, |replay| count(&replay.strand))
         };
-        self.stats.show(
-            self.strand.cursor(matched),
-            self.in_flight(),
-            of_both(|strand| strand.queue.len()),
-            of_both(|strand| strand.waiting.len()),
-            !self.strand.is_caught_up(matched),
-        );
-        let shown = replay.map(|replay| Replay { cursor: replay.cursor(), ..replay.asked });
-        self.stats.set_replay(shown);
+        self.stats.show(&Shown {
+            cursor: self.strand.cursor(matched),
+            in_flight: self.in_flight(),
+            queued: of_both(|strand| strand.queue.len()),
+            retrying: of_both(|strand| strand.waiting.len()),
+            lagging: !self.strand.is_caught_up(matched),
+            oldest: self.strand.oldest(),
+        });
+        if let Some(replay) = replay {
+            self.stats.set_replay(Replay { cursor: replay.cursor(), ..replay.asked });
+        }
     }
 }
 

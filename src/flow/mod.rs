@@ -19,6 +19,7 @@ mod replay;
 mod request;
 mod roster;
 mod settle;
+mod stats;
 mod steps;
 mod strand;
 mod sweep;
@@ -29,7 +30,7 @@ mod waiting;
 pub use dispatch::Dispatch;
 pub use gate::{Caller, Gate};
 pub use ingest::{Ingest, Receipt, Ticket};
-pub use lanes::{LaneStatus, Lanes};
+pub use lanes::{Behind, LaneStatus, Lanes};
 pub use matcher::Index;
 pub use sweep::Sweep;
 

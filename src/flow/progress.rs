@@ -1,7 +1,9 @@
 //! What of the lanes' progress is worth a record. Never tells of more than what is done.
 
+use super::lanes::Behind;
 use super::roster::Roster;
 use crate::domain::record::Progress;
+use crate::domain::{Offset, Timestamp};
 
 /// Records that are no events may be looked at so many before progress tells of it: when the hub
 /// starts again, what retention removed meanwhile must not be taken for events that were missed.
@@ -47,6 +49,21 @@ impl Roster {
         self.moved = false;
         self.told = self.matched;
         Some(progress)
+    }
+
+    /// Lanes that are behind the end of the log.
+    pub(super) fn behind(&self, end: Offset, now: Timestamp) -> Vec<Behind> {
+        let lanes = self.dirty.iter().filter_map(|number| self.lanes.get(number));
+        let behind = lanes.filter_map(|lane| {
+            let status = lane.stats.status(self.matched);
+            status.lagging.then(|| Behind {
+                id: lane.subscription.id.clone(),
+                records: end.saturating_sub(status.cursor),
+                seconds: status.age(now),
+                pending: status.pending(),
+            })
+        });
+        behind.collect()
     }
 
     /// Has the next progress say how far matching is, though nothing was matched since. The record

@@ -53,6 +53,8 @@ pub(super) struct Queued {
 pub(super) struct Started {
     past: Past,
     retried: bool,
+    /// When the event was stored, at its first attempt.
+    stored: Option<Timestamp>,
     pub(super) key: Option<SmolStr>,
 }
 
@@ -172,13 +174,14 @@ impl Strand {
             Pick::Again(offset) => {
                 let Waiting { past, key, .. } = self.waiting.remove(offset)?;
                 let (number, responses) = (past.attempts.len() + 1, past.responses.clone());
-                self.in_flight.insert(offset, Started { past, retried: true, key });
+                self.in_flight.insert(offset, Started { past, retried: true, stored: None, key });
                 Some(Begin { offset, entry: None, number, responses })
             }
             Pick::First(at) => {
                 let Queued { entry, key, .. } = self.queue.remove(at)?;
                 self.queue_bytes -= entry.weight();
-                let started = Started { past: Past::default(), retried: false, key };
+                let stored = Some(entry.at);
+                let started = Started { past: Past::default(), retried: false, stored, key };
                 let offset = entry.offset;
                 self.in_flight.insert(offset, started);
                 Some(Begin { offset, entry: Some(entry), number: 1, responses: vec![] })
@@ -188,7 +191,7 @@ impl Strand {
 
     /// Takes a delivery back that was started. `None`: it was not, a late answer.
     pub(super) fn finish(&mut self, offset: Offset, replay: bool) -> Option<Finished> {
-        let Started { past, retried, key } = self.in_flight.remove(&offset)?;
+        let Started { past, retried, key, .. } = self.in_flight.remove(&offset)?;
         Some(Finished { past, retried, key, replay })
     }
 
@@ -207,6 +210,14 @@ impl Strand {
         let started = self.in_flight.iter().find(|(_, started)| !started.retried);
         let started = started.map_or(looked, |(offset, _)| *offset);
         self.queue.front().map_or(looked, |queued| queued.entry.offset).min(started)
+    }
+
+    /// When the oldest event was stored that is not done and has no retry of its own, as far as
+    /// that is in memory.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let started = self.in_flight.values().find_map(|started| started.stored);
+        let queued = self.queue.front().map(|queued| queued.entry.at);
+        started.into_iter().chain(queued).min()
     }
 
     /// Whether there is nothing left to do before what the matcher has matched.

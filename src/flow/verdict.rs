@@ -169,7 +169,12 @@ impl Dispatch {
         let (policy, tries) = (&subscription.wish.policy, finished.past.attempts.len());
         let verdict = classify(&attempt.outcome, policy, tries, stored, now, dice);
         match verdict {
-            Verdict::Done => lane.stats.count_delivered(),
+            Verdict::Done => {
+                // What was asked for once more, or to be late, is no sign of how late all are.
+                let stored = entry.filter(|_| !finished.replay && !finished.retried);
+                let delay = stored.and_then(|it| now.duration_since(it.at).try_into().ok());
+                lane.stats.count_delivered(attempt.took, delay);
+            }
             _ => lane.stats.count_failed(attempt.outcome.to_string()),
         }
         if same_target && let Some(time) = attempt.outcome.asked_pause(now) {

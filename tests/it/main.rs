@@ -30,6 +30,7 @@ mod policies;
 mod process;
 mod replay;
 mod retries;
+mod stats;
 mod stream;
 mod subscriptions;
 mod targets;

@@ -1,9 +1,12 @@
 //! A subscription as JSON shows it. Never shows a secret: not the signing key, not a header that
 //! looks like a credential.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{shape_encoding, shape_policy, shape_sink};
+use crate::clock;
 use crate::domain::gap::Gap;
 use crate::domain::replay::Replay;
 use crate::domain::subscription::{Signing, Start, State, Subscription};
@@ -75,14 +78,23 @@ fn replay(replay: Replay) -> Value {
     json!({ "from": replay.from, "to": replay.to, "cursor": replay.cursor })
 }
 
+fn quantiles((half, most): (Duration, Duration)) -> Value {
+    let millis = |time: Duration| time.as_micros() as f64 / 1_000.0;
+    json!({ "p50": millis(half), "p99": millis(most) })
+}
+
 fn status(lane: &LaneStatus, next: u64) -> Value {
     json!({
         "cursor": lane.cursor,
         "lag": next.saturating_sub(lane.cursor),
+        "lag_seconds": lane.age(clock::now()),
+        "pending": lane.pending(),
         "in_flight": lane.in_flight,
         "queued": lane.queued,
         "retrying": lane.retrying,
         "parked_until": lane.parked_until.map(|until| until.to_string()),
+        "attempt_ms": lane.attempt.map(quantiles),
+        "delay_ms": lane.delay.map(quantiles),
         "delivered": lane.delivered,
         "failed": lane.failed,
         "last_error": lane.last_error,

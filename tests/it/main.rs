@@ -19,6 +19,7 @@ mod durability;
 mod encoding;
 mod events;
 mod gaps;
+mod kills;
 mod leases;
 mod mqtt;
 mod mqtt_bad_input;

@@ -161,7 +161,7 @@ impl Roster {
         self.found = found;
     }
 
-    pub(super) fn update(&mut self, held: &Subscription, offset: Offset, at: Timestamp) {
+    pub(super) fn update(&mut self, held: &Arc<Subscription>, offset: Offset, at: Timestamp) {
         if held.state.is_ended() {
             self.remove(held.number);
             return;
@@ -169,7 +169,7 @@ impl Roster {
         let number = held.number;
         match self.lanes.get_mut(&number) {
             Some(lane) => {
-                let before = std::mem::replace(&mut lane.subscription, Arc::new(held.clone()));
+                let before = std::mem::replace(&mut lane.subscription, held.clone());
                 if before.wish.sink != held.wish.sink {
                     lane.retarget();
                     self.targets.leave(&lane.server, number);
@@ -196,7 +196,7 @@ impl Roster {
                     Start::Offset(from) => (from, Mode::Behind { reading: false }),
                 };
                 let server = self.targets.join(held, at);
-                let mut lane = Lane::new(Arc::new(held.clone()), server, position, mode);
+                let mut lane = Lane::new(held.clone(), server, position, mode);
                 // As the fold has it, which does not know what is the oldest.
                 lane.noted = Some(if held.wish.start == Start::Earliest { 0 } else { position });
                 self.view.insert(number, lane.stats.clone());

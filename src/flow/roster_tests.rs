@@ -195,7 +195,7 @@ async fn lanes_of_a_full_target_take_turns_and_those_with_nothing_to_do_leave_th
     for number in [8, 9, 11] {
         let mut paused = held(number, Start::Now);
         paused.state = State::Paused;
-        roster.update(&paused, 1, at(0));
+        roster.update(&Arc::new(paused), 1, at(0));
     }
     roster.remove(10);
     let back = |roster: &mut Roster, task: &Task| {

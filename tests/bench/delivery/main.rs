@@ -10,9 +10,14 @@
 #[cfg(feature = "mimalloc")]
 use mimalloc as _;
 
+mod burst;
 mod dead_half;
+mod idle;
+#[path = "../latency.rs"]
+mod latency;
 mod matching;
 mod sink;
+mod steady;
 #[path = "../../it/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests need more of it")]
 mod support;
@@ -24,12 +29,30 @@ use serde_json::{Value, json};
 use support::Process;
 
 fn main() -> anyhow::Result<()> {
-    matching::measure();
+    let asked: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with("--")).collect();
+    let wants = |section: &str| asked.is_empty() || asked.iter().any(|asked| asked == section);
+    if wants("matching") {
+        matching::measure();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        webhooks::measure(place).await?;
-        dead_half::measure(place).await
+        if wants("webhooks") {
+            webhooks::measure(place).await?;
+        }
+        if wants("steady") {
+            steady::measure(place).await?;
+        }
+        if wants("dead") {
+            dead_half::measure(place).await?;
+        }
+        if wants("burst") {
+            burst::measure(place).await?;
+        }
+        if wants("idle") {
+            idle::measure(place).await?;
+        }
+        Ok(())
     })
 }
 

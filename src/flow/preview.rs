@@ -26,7 +26,7 @@ const LOOKS_MAX: usize = 2;
 /// After this time a look ends where it is.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// A look that has shown so many bytes of requests ends where it is.
+/// A look that has shown so many bytes of requests and reasons ends where it is.
 const LOOK_BYTES_MAX: usize = 4 << 20;
 
 /// The longest part of one request's body that is shown.
@@ -115,11 +115,15 @@ impl Preview {
         subjects: Vec<Subject>,
     ) -> Result<Sight<Seen>, Error> {
         let tools = self.tools.clone();
-        let mut bytes = 0;
-        self.each(subjects, move |subject| {
-            let seen = Look { tools: &tools, subscription: &subscription }.see(subject);
-            bytes += seen.requests.iter().map(Planned::weight).sum::<usize>();
-            (seen, bytes < LOOK_BYTES_MAX)
+        self.aside(move || {
+            let look = Look { tools: &tools, subscription: &subscription };
+            let mut bytes = 0;
+            each(subjects, |subject| {
+                let seen = look.see(subject);
+                bytes += seen.requests.iter().map(Planned::weight).sum::<usize>();
+                bytes += seen.objection.as_ref().map_or(0, |said| said.refusal.weight());
+                (seen, bytes < LOOK_BYTES_MAX)
+            })
         })
         .await
     }
@@ -131,43 +135,53 @@ impl Preview {
         subscriptions: Vec<Subscription>,
     ) -> Result<Sight<(Subscription, Option<Objection>)>, Error> {
         let tools = self.tools.clone();
-        self.each(subscriptions, move |subscription| {
-            let look = Look { tools: &tools, subscription: &subscription };
+        self.aside(move || {
+            let facts = Facts::new(&subject.event);
             let offset = subject.offset.unwrap_or(Offset::MAX);
-            let place = subscription.objection_to_place(offset, subject.at);
-            let objection = place.or_else(|| look.objection(&Facts::new(&subject.event)));
-            ((subscription, objection), true)
+            let mut bytes = 0;
+            each(subscriptions, |subscription| {
+                let place = subscription.objection_to_place(offset, subject.at);
+                let look = Look { tools: &tools, subscription: &subscription };
+                let objection = place.or_else(|| look.objection(&facts));
+                bytes += objection.as_ref().map_or(0, |said| said.refusal.weight());
+                ((subscription, objection), bytes < LOOK_BYTES_MAX)
+            })
         })
         .await
     }
 
-    /// Looks at one after the other, away from those who wait for sockets, until one says that it
-    /// was the last or the time is over.
-    async fn each<T: Send + 'static, S: Send + 'static>(
+    /// Looks away from those who wait for sockets.
+    async fn aside<T: Send + 'static>(
         &self,
-        all: Vec<T>,
-        mut look: impl FnMut(T) -> (S, bool) + Send + 'static,
-    ) -> Result<Sight<S>, Error> {
+        look: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_closed| Error::Closed)?;
         let looking = move || {
-            let (watch, count) = (Stopwatch::start(), all.len());
-            let mut seen = Vec::with_capacity(count);
-            for item in all {
-                let (one, goes_on) = look(item);
-                seen.push(one);
-                if !goes_on || watch.elapsed() > LOOK_TIME_MAX {
-                    break;
-                }
-            }
+            let seen = look();
+            // Held until the look is over, also when nobody waits any more.
             drop(permit);
-            Sight { is_whole: seen.len() == count, seen }
+            seen
         };
         match tokio::task::spawn_blocking(looking).await {
-            Ok(sight) => Ok(sight),
+            Ok(seen) => Ok(seen),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_cancelled) => Err(Error::Closed),
         }
     }
+}
+
+/// Looks at one after the other until one says that it was the last, or the time is over.
+fn each<T, S>(all: Vec<T>, mut look: impl FnMut(T) -> (S, bool)) -> Sight<S> {
+    let (watch, count) = (Stopwatch::start(), all.len());
+    let mut seen = Vec::with_capacity(count);
+    for item in all {
+        let (one, goes_on) = look(item);
+        seen.push(one);
+        if !goes_on || watch.elapsed() > LOOK_TIME_MAX {
+            break;
+        }
+    }
+    Sight { is_whole: seen.len() == count, seen }
 }
 
 /// A look through one subscription's eyes.

@@ -30,6 +30,12 @@ impl Refusal {
         Self { pointer: pointer.into(), detail: detail.into(), branches: Vec::new() }
     }
 
+    /// Bytes that it takes to tell, roughly.
+    pub fn weight(&self) -> usize {
+        let branches = self.branches.iter().map(Self::weight);
+        self.pointer.len() + self.detail.len() + branches.sum::<usize>()
+    }
+
     /// The same refusal seen from one level further out.
     #[must_use]
     pub fn under(mut self, prefix: &str) -> Self {
@@ -40,10 +46,30 @@ impl Refusal {
 }
 
 impl Filter {
-    /// The first clause that says no to an event; `None` exactly when the filter holds.
+    /// The first clause that says no to an event; `None` exactly when the filter holds. Asks no
+    /// clause twice, but to put into words what it found.
     pub fn refusal(&self, facts: &Facts<'_>) -> Option<Refusal> {
         match self {
-            _ if self.holds(facts) => None,
+            Self::All(filters) => {
+                let said = |(at, filter): (usize, &Self)| {
+                    Some(filter.refusal(facts)?.under(&format!("/all/{at}")))
+                };
+                filters.iter().enumerate().find_map(said)
+            }
+            Self::Any(filters) => {
+                let said = |(at, filter): (usize, &Self)| {
+                    Some(filter.refusal(facts)?.under(&format!("/any/{at}")))
+                };
+                let branches = filters.iter().enumerate().map(said).collect::<Option<Vec<_>>>()?;
+                let detail = format!("none of its {} branches holds", filters.len());
+                Some(Refusal { branches, ..Refusal::new("/any", detail) })
+            }
+            Self::Not(filter) => match &**filter {
+                Self::Not(inner) => inner.refusal(facts).map(|said| said.under("/not/not")),
+                inner if !inner.holds(facts) => None,
+                _ => Some(Refusal::new("/not", "what stands in it holds")),
+            },
+            leaf if leaf.holds(facts) => None,
             Self::Topic(filter) => {
                 let topic = shown(facts.event.topic.as_str());
                 let detail =
@@ -68,24 +94,6 @@ impl Filter {
                 Some(Refusal::new("/exists", format!("the event has no attribute {missing}")))
             }
             Self::Data(test) => Some(of_data(test, facts).under("/data")),
-            Self::All(filters) => {
-                let said = |(at, filter): (usize, &Self)| {
-                    Some(filter.refusal(facts)?.under(&format!("/all/{at}")))
-                };
-                filters.iter().enumerate().find_map(said)
-            }
-            Self::Any(filters) => {
-                let said = |(at, filter): (usize, &Self)| {
-                    Some(filter.refusal(facts)?.under(&format!("/any/{at}")))
-                };
-                let branches = filters.iter().enumerate().filter_map(said).collect();
-                let detail = format!("none of its {} branches holds", filters.len());
-                Some(Refusal { branches, ..Refusal::new("/any", detail) })
-            }
-            Self::Not(filter) => match &**filter {
-                Self::Not(inner) => inner.refusal(facts).map(|said| said.under("/not/not")),
-                _ => Some(Refusal::new("/not", "what stands in it holds")),
-            },
         }
     }
 }

@@ -56,17 +56,18 @@ fn assert_same(shown: &Value, sent: &Request, receiver: &Receiver, seen: &Value)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_shown_is_what_arrives() {
     let hub = TestHub::start().await;
-    for encoding in ["structured", "binary", "raw"] {
+    let batch = json!({"batch": {"max": 9, "wait": "10ms"}});
+    for encoding in [json!("structured"), json!("binary"), json!("raw"), batch] {
         let receiver = Receiver::start().await;
         let mut wanted = wish("a/b", &receiver.url("/hook?k=1"));
-        wanted["encoding"] = json!(encoding);
+        wanted["encoding"] = encoding.clone();
         wanted["signing"] = json!({"standard_webhooks": {}});
         wanted["sink"]["http"]["method"] = json!("PUT");
         wanted["sink"]["http"]["headers"] = json!({"x-token": "secret", "x-site": "ob-7"});
         let id = id_of(&hub.api.subscribe(&wanted).await);
         let body = r#"{"specversion":"1.0","id":"1","source":"/s","type":"a.b","subject":"ä",
             "data":{"z": 1.0, "a":"ü"}}"#
-            .replace("\"1\"", &format!("{encoding:?}"));
+            .replace("\"1\"", &format!("{:?}", encoding.to_string()));
         let headers = [("content-type", crate::support::http::STRUCTURED)];
         hub.api.send(http::Method::POST, "/v1/events", &headers, body).await.expect(201);
         let sent = receiver.wait_for(1).await.remove(0);

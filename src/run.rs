@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::domain::address::Guard;
-use crate::flow::{Dispatch, Gate, Ingest, Lanes, Sweep};
+use crate::flow::{Dispatch, Gate, Ingest, Lanes, Preview, Sweep, Trial};
 use crate::net::dial::Client;
 use crate::net::serve::Http;
 use crate::stop::Stop;
@@ -67,6 +67,13 @@ struct Shared {
     guard: Arc<Guard>,
 }
 
+/// Views on delivery, for the faces.
+struct Views {
+    lanes: Lanes,
+    preview: Preview,
+    trial: Trial,
+}
+
 /// Parts that stop together.
 #[derive(Debug, Default)]
 struct Parts {
@@ -110,9 +117,9 @@ impl Hub {
         };
         let gate = Gate::new(store.reader.clone(), config.dev, Some(&local));
         let shared = Shared { config: Arc::new(config), reader: store.reader, gate, guard };
-        let lanes = hub.start_river(&shared, store.writer).await?;
+        let views = hub.start_river(&shared, store.writer).await?;
         hub.start_keeper(store.keeper);
-        hub.start_faces(shared, lanes, http, front);
+        hub.start_faces(shared, views, http, front);
         hub.metrics.health.set_started();
         Ok(hub)
     }
@@ -167,7 +174,7 @@ impl Hub {
         &mut self,
         shared: &Shared,
         writer: store::Writer,
-    ) -> Result<Lanes, Error> {
+    ) -> Result<Views, Error> {
         let Shared { config, reader, gate, guard } = shared;
         let client = Client::new(&config.net, guard.clone())?;
         let (dispatch, lanes) = Dispatch::new(
@@ -179,6 +186,7 @@ impl Hub {
             self.metrics.clone(),
         )
         .await?;
+        let views = Views { lanes, preview: dispatch.preview(), trial: dispatch.trial() };
         self.writer.tasks.spawn_blocking(move || ("the writer", writer.run().map_err(Error::from)));
         let (stop, drain) = (self.river.stop.clone(), self.drain);
         self.river.tasks.spawn(async move {
@@ -192,7 +200,7 @@ impl Hub {
             sweep.run(stop).await;
             ("the sweeper", Ok(()))
         });
-        Ok(lanes)
+        Ok(views)
     }
 
     fn start_keeper(&mut self, keeper: store::Keeper) {
@@ -202,7 +210,7 @@ impl Hub {
             .spawn(async move { ("the keeper", keeper.run(stop).await.map_err(Error::from)) });
     }
 
-    fn start_faces(&mut self, shared: Shared, lanes: Lanes, http: Http, front: broker::Front) {
+    fn start_faces(&mut self, shared: Shared, views: Views, http: Http, front: broker::Front) {
         let Shared { config, reader, gate, guard } = shared;
         let deps = broker::Deps {
             reader: reader.clone(),
@@ -219,7 +227,9 @@ impl Hub {
             reader,
             ingest: self.ingest(),
             gate,
-            lanes,
+            lanes: views.lanes,
+            preview: views.preview,
+            trial: views.trial,
             metrics: self.metrics.clone(),
             guard,
             setup: self.setup.clone(),

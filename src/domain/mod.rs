@@ -20,6 +20,7 @@ pub mod grant;
 mod held;
 pub mod latency;
 pub mod lease;
+pub mod objection;
 mod park;
 pub mod policy;
 pub mod quantity;
@@ -34,6 +35,7 @@ mod sweep;
 pub mod template;
 mod terms;
 pub mod topic;
+pub mod trial;
 pub mod trie;
 
 /// A position in the log, counted in records from 0. The cursor of every reader and the `id` of

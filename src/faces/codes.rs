@@ -45,6 +45,7 @@ codes! {
     SUBSCRIPTION_TAKEN: "E-SUBSCRIPTION-TAKEN" 409 "The subscription's id is taken";
     SUBSCRIPTION_UNKNOWN: "E-SUBSCRIPTION-UNKNOWN" 404 "There is no such subscription";
     SUBSCRIPTIONS_FULL: "E-SUBSCRIPTIONS-FULL" 429 "The hub holds as many subscriptions as it may";
+    TESTS_FULL: "E-TESTS-FULL" 429 "As many tests run as may";
     TOKEN_INVALID: "E-TOKEN-INVALID" 400 "The token's description is not valid";
     TOKEN_UNKNOWN: "E-TOKEN-UNKNOWN" 404 "There is no such token";
     TOKENS_FULL: "E-TOKENS-FULL" 429 "The hub holds as many tokens as it may";

@@ -133,7 +133,7 @@ impl IntoResponse for Problem {
 fn header_of(code: Code) -> Option<(HeaderName, &'static str)> {
     match code {
         codes::CREDENTIALS_MISSING => Some((WWW_AUTHENTICATE, "Bearer")),
-        codes::STORE_BUSY | codes::HUB_STOPPING => Some((RETRY_AFTER, "1")),
+        codes::STORE_BUSY | codes::HUB_STOPPING | codes::TESTS_FULL => Some((RETRY_AFTER, "1")),
         codes::SUBSCRIPTIONS_FULL | codes::TOKENS_FULL => Some((RETRY_AFTER, "60")),
         _ => None,
     }

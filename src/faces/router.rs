@@ -47,6 +47,10 @@ pub struct Deps {
     pub gate: flow::Gate,
     /// Tells what delivery is doing.
     pub lanes: flow::Lanes,
+    /// Looks at what would be delivered.
+    pub preview: flow::Preview,
+    /// Tests subscriptions.
+    pub trial: flow::Trial,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Judges the targets of subscriptions.
@@ -64,6 +68,8 @@ pub(crate) struct App {
     pub(crate) ingest: flow::Ingest,
     pub(crate) gate: flow::Gate,
     pub(crate) lanes: flow::Lanes,
+    pub(crate) preview: flow::Preview,
+    pub(crate) trial: flow::Trial,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) stop: Stop,
@@ -91,6 +97,8 @@ pub fn router(deps: Deps) -> Router {
         ingest: deps.ingest,
         gate: deps.gate,
         lanes: deps.lanes,
+        preview: deps.preview,
+        trial: deps.trial,
         metrics: deps.metrics,
         guard: deps.guard,
         stop: deps.stop,

@@ -4,7 +4,8 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::api::{
-    backup, changes, dead_letters, events, history, replay, status, subscriptions, tokens,
+    backup, changes, dead_letters, events, explain, history, preview, replay, status,
+    subscriptions, tokens, trial,
 };
 use super::router::Hub;
 use super::{pages, probes, sse};
@@ -17,9 +18,11 @@ pub(crate) const ROUTES: &[Route] = &[
     ("post", "/v1/events", |m| on(m, events::publish)),
     ("get", "/v1/events", |m| on(m, history::page)),
     ("get", "/v1/events/{offset}", |m| on(m, history::one)),
+    ("get", "/v1/events/{offset}/explain", |m| on(m, explain::explain)),
     ("get", "/v1/stream", |m| on(m, sse::stream)),
     ("post", "/v1/subscriptions", |m| on(m, subscriptions::create)),
     ("get", "/v1/subscriptions", |m| on(m, subscriptions::list)),
+    ("post", "/v1/subscriptions/preview", |m| on(m, preview::preview)),
     ("get", "/v1/subscriptions/{id}", |m| on(m, subscriptions::one)),
     ("put", "/v1/subscriptions/{id}", |m| on(m, subscriptions::put)),
     ("patch", "/v1/subscriptions/{id}", |m| on(m, subscriptions::patch)),
@@ -29,6 +32,7 @@ pub(crate) const ROUTES: &[Route] = &[
     ("post", "/v1/subscriptions/{id}/resume", |m| on(m, changes::resume)),
     ("post", "/v1/subscriptions/{id}/replay", |m| on(m, replay::begin)),
     ("delete", "/v1/subscriptions/{id}/replay", |m| on(m, replay::cancel)),
+    ("post", "/v1/subscriptions/{id}/test", |m| on(m, trial::test)),
     ("get", "/v1/dead-letters", |m| on(m, dead_letters::list)),
     ("post", "/v1/tokens", |m| on(m, tokens::create)),
     ("get", "/v1/tokens", |m| on(m, tokens::list)),

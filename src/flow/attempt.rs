@@ -217,7 +217,8 @@ impl Run<'_> {
         subscription: &'a Subscription,
     ) -> Occasion<'a> {
         let Begin { offset, number: attempt, .. } = self.task.begin;
-        Occasion { subscription, event, offset, attempt, replay: self.task.replay, at: self.at }
+        let (replay, test) = (self.task.replay, false);
+        Occasion { subscription, event, offset, attempt, replay, test, at: self.at }
     }
 
     /// Sends one request, to the server that the lane delivers to or to another one. The answer,
@@ -244,7 +245,8 @@ impl Run<'_> {
         let mut attempt = self.attempt(outcome);
         let mut request = None;
         if !is_done {
-            attempt.answer = answer.as_ref().map(|answer| Box::new(excerpt(answer)));
+            let part = |answer| excerpt(answer, ANSWER_HEADERS_KEPT_MAX, ANSWER_BODY_KEPT_MAX);
+            attempt.answer = answer.as_ref().map(|answer| Box::new(part(answer)));
             request = Some(kept.sent());
         }
         Ok((Tried { attempt, request, of_server }, answer))
@@ -261,16 +263,16 @@ pub(super) fn unmakeable(why: String) -> Unsent {
     Unsent::Unmakeable(Reason::Template, why)
 }
 
-/// What is kept of an answer that was no success.
-fn excerpt(answer: &dial::Answer) -> Answer {
-    let (mut headers, mut left) = (Vec::new(), ANSWER_HEADERS_KEPT_MAX);
+/// The part of an answer that is kept, or shown.
+pub(super) fn excerpt(answer: &dial::Answer, headers_max: usize, body_max: usize) -> Answer {
+    let (mut headers, mut left) = (Vec::new(), headers_max);
     for (name, value) in &answer.headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         let Some(rest) = left.checked_sub(name.as_str().len() + value.len()) else { continue };
         left = rest;
         headers.push((name.to_string(), value));
     }
-    Answer { headers, body: Excerpt::of(&answer.body, ANSWER_BODY_KEPT_MAX) }
+    Answer { headers, body: Excerpt::of(&answer.body, body_max) }
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3).

@@ -15,8 +15,10 @@ use super::ingest::Ingest;
 use super::lane::Limits;
 use super::lanes::{Behind, Lanes};
 use super::live::{BATCH, READ_PAUSE, next_batch};
+use super::preview::Preview;
 use super::roster::{Read, Roster};
 use super::settle::{Settler, Written};
+use super::trial::Trial;
 use crate::clock;
 use crate::config::{Config, Delivery};
 use crate::domain::breaker::Rules;
@@ -124,6 +126,16 @@ impl Dispatch {
             roster,
         };
         Ok((dispatch, lanes))
+    }
+
+    /// Looks at what would be delivered, with what deliveries are made with.
+    pub fn preview(&self) -> Preview {
+        Preview::new(self.tools.clone())
+    }
+
+    /// Tests subscriptions, with what deliveries are made with.
+    pub fn trial(&self) -> Trial {
+        Trial::new(self.tools.clone())
     }
 
     /// Delivers until `stop`, then lets requests under way end, for at most `drain`.

@@ -14,6 +14,7 @@ mod lanes;
 mod live;
 mod matcher;
 mod order;
+mod preview;
 mod progress;
 mod replay;
 mod request;
@@ -24,6 +25,7 @@ mod steps;
 mod strand;
 mod sweep;
 mod targets;
+mod trial;
 mod verdict;
 mod waiting;
 
@@ -32,7 +34,9 @@ pub use gate::{Caller, Gate};
 pub use ingest::{Ingest, Receipt, Ticket};
 pub use lanes::{Behind, LaneStatus, Lanes};
 pub use matcher::Index;
+pub use preview::{Planned, Preview, Seen, Sight, Subject};
 pub use sweep::Sweep;
+pub use trial::{Exchange, Trial, Tried};
 
 use crate::domain::command::Refusal;
 use crate::store;

@@ -37,6 +37,8 @@ pub(crate) struct Occasion<'a> {
     /// The attempt's number, counted from 1.
     pub(crate) attempt: usize,
     pub(crate) replay: bool,
+    /// It is a test: the event is not in the log, and no delivery may be taken for this one.
+    pub(crate) test: bool,
     pub(crate) at: Timestamp,
 }
 
@@ -50,6 +52,14 @@ impl Occasion<'_> {
         self.add_sinks_headers(&mut headers).map_err(|error| error.to_string())?;
         let (method, url) = (method.as_str(), url.clone());
         self.finish(Made { method, url, headers, body }, 0)
+    }
+
+    /// The request that carries the whole event and no other one.
+    pub(crate) fn alone(&self) -> Result<Made, String> {
+        match self.subscription.wish.encoding {
+            Encoding::Batch(_) => self.batch(&[self.event]),
+            _ => self.whole(),
+        }
     }
 
     /// The request that carries several events to the sink, this one first.
@@ -90,6 +100,15 @@ impl Occasion<'_> {
         Ok(())
     }
 
+    /// The stable id of the delivery.
+    fn id(&self) -> String {
+        let number = self.subscription.number;
+        match self.test {
+            true => format!("msg_{number}_test_{}", self.event.id),
+            false => delivery_id(number, self.offset),
+        }
+    }
+
     /// Adds what the hub says of a delivery, and the signature over its body.
     fn finish(&self, mut made: Made, step: usize) -> Result<Made, String> {
         let mut hub = |name: &'static str, value: &str| -> Result<(), String> {
@@ -97,7 +116,10 @@ impl Occasion<'_> {
             made.headers.insert(HeaderName::from_static(name), value);
             Ok(())
         };
-        hub("tidings-offset", &self.offset.to_string())?;
+        match self.test {
+            true => hub("tidings-test", "true")?,
+            false => hub("tidings-offset", &self.offset.to_string())?,
+        }
         hub("tidings-attempt", &self.attempt.to_string())?;
         hub("tidings-subscription", &self.subscription.id)?;
         if self.replay {
@@ -105,7 +127,7 @@ impl Occasion<'_> {
         }
         hub("traceparent", &traceparent(self.event))?;
         hub("user-agent", concat!("tidings/", env!("CARGO_PKG_VERSION")))?;
-        let id = step_id(self.subscription.number, self.offset, step);
+        let id = step_id(&self.id(), step);
         let seconds = self.at.as_second();
         hub("webhook-id", &id)?;
         hub("webhook-timestamp", &seconds.to_string())?;
@@ -128,8 +150,13 @@ impl Made {
         })
     }
 
-    /// The request as it is kept and shown: credentials masked, the body's first bytes.
+    /// The request as it is kept: credentials masked, the body's first bytes.
     pub(crate) fn sent(&self) -> Sent {
+        self.shown(BODY_KEPT_MAX)
+    }
+
+    /// The request as it is shown: credentials masked, so many of the body's first bytes.
+    pub(crate) fn shown(&self, body_bytes_max: usize) -> Sent {
         let show = |(name, value): (&HeaderName, &HeaderValue)| {
             let value = match is_credential(name.as_str()) {
                 true => MASK.to_owned(),
@@ -141,17 +168,16 @@ impl Made {
             method: self.method.to_owned(),
             url: self.url.to_string(),
             headers: self.headers.iter().map(show).collect(),
-            body: Excerpt::of(&self.body, BODY_KEPT_MAX),
+            body: Excerpt::of(&self.body, body_bytes_max),
         }
     }
 }
 
 /// The stable id of a step's delivery: receivers that know the delivery of one step must not take
 /// another one for it.
-fn step_id(subscription: u32, offset: Offset, step: usize) -> String {
-    let id = delivery_id(subscription, offset);
+fn step_id(id: &str, step: usize) -> String {
     match step {
-        0 => id,
+        0 => id.to_owned(),
         step => format!("{id}_{step}"),
     }
 }

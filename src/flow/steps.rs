@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::Error;
-use super::attempt::{Run, Tried, Unsent, unmakeable};
+use super::attempt::{Run, Tools, Tried, Unsent, unmakeable};
+use super::request::Occasion;
 use crate::domain::delivery::{Outcome, Reason};
 use crate::domain::event::Event;
 use crate::domain::filter::Facts;
 use crate::domain::template::{
-    Context, Defaults, Emitted, Part, Refused, Rendered, Response, Template, derive,
+    Context, Defaults, Emitted, Fault, Part, Refused, Rendered, Response, Template, derive,
 };
 use crate::net::dial::Answer;
 
@@ -59,24 +60,71 @@ impl Run<'_> {
         event: &Event,
         captures: &BTreeMap<String, String>,
     ) -> Result<Rendered, Unsent> {
-        let context = Context {
-            facts: &Facts::new(event),
-            captures,
-            subscription: &self.task.subscription,
-            responses: &self.task.begin.responses,
-            keys: &self.tools.templates.keys,
-            output_bytes_max: self.tools.templates.output_max,
-        };
-        template.render(self.step, &context).map_err(|fault| unmakeable(fault.to_string()))
+        let occasion = self.occasion(event, &self.task.subscription);
+        let responses = &self.task.begin.responses;
+        let rendered = self.tools.render(template, self.step, &occasion, captures, responses);
+        rendered.map_err(|fault| unmakeable(fault.to_string()))
     }
 
     /// Keeps what later steps may use of an answer.
     fn capture(&self, template: &Template, answer: Option<&Answer>) -> Response {
+        answer.map_or_else(Response::default, |answer| {
+            self.tools.capture(template, self.step, answer, &self.task.begin.responses)
+        })
+    }
+
+    /// Has a derived event stored.
+    async fn emit(&self, emitted: &Emitted, parent: &Event) -> Result<Tried, Unsent> {
+        let occasion = self.occasion(parent, &self.task.subscription);
+        let event = self.tools.derive(&occasion, self.step, emitted);
+        let event = event.map_err(|(reason, why)| Unsent::Unmakeable(reason, why))?;
+        match self.tools.ingest.publish(event).await {
+            Ok(_receipt) => Ok(self.done()),
+            Err(Error::Refused(refusal)) => Err(unmakeable(refusal.to_string())),
+            Err(error) => Err(Unsent::Unready(error.to_string())),
+        }
+    }
+
+    fn done(&self) -> Tried {
+        let outcome = Outcome::Answered { status: EMITTED, retry_after: None };
+        Tried { attempt: self.attempt(outcome), request: None, of_server: false }
+    }
+}
+
+/// What a step makes: the same for a delivery, for a preview and for a test.
+impl Tools {
+    /// Renders a step, given what the steps before it were answered.
+    pub(super) fn render(
+        &self,
+        template: &Template,
+        step: usize,
+        occasion: &Occasion<'_>,
+        captures: &BTreeMap<String, String>,
+        responses: &[Response],
+    ) -> Result<Rendered, Fault> {
+        let context = Context {
+            facts: &Facts::new(occasion.event),
+            captures,
+            subscription: occasion.subscription,
+            responses,
+            keys: &self.templates.keys,
+            output_bytes_max: self.templates.output_max,
+        };
+        template.render(step, &context)
+    }
+
+    /// The parts of a step's answer that later steps may use, beside those of the steps before.
+    pub(super) fn capture(
+        &self,
+        template: &Template,
+        step: usize,
+        answer: &Answer,
+        before: &[Response],
+    ) -> Response {
         let mut response = Response::default();
-        let Some(answer) = answer else { return response };
-        let held: usize = self.task.begin.responses.iter().map(weight).sum();
-        let mut room = self.tools.templates.capture_max.saturating_sub(held);
-        for part in template.captured(self.step) {
+        let held: usize = before.iter().map(weight).sum();
+        let mut room = self.templates.capture_max.saturating_sub(held);
+        for part in template.captured(step) {
             match part {
                 Part::Status => response.status = Some(answer.status.as_u16()),
                 Part::Headers => {
@@ -101,33 +149,28 @@ impl Run<'_> {
         response
     }
 
-    /// Has a derived event stored. Its id is the same at every try, so that it is stored once.
-    async fn emit(&self, emitted: &Emitted, parent: &Event) -> Result<Tried, Unsent> {
-        let subscription = &self.task.subscription;
-        let (number, offset) = (subscription.number, self.task.begin.offset);
-        let id = format!("{number}-{offset}-{}", self.step);
+    /// The event that a step derives, unless it may not be: why, then. Its id is the same at every
+    /// try, so that it is stored once.
+    pub(super) fn derive(
+        &self,
+        occasion: &Occasion<'_>,
+        step: usize,
+        emitted: &Emitted,
+    ) -> Result<Event, (Reason, String)> {
+        let Occasion { subscription, event: parent, offset, at: time, .. } = *occasion;
+        let id = format!("{}-{offset}-{step}", subscription.number);
         let source = format!("/v1/subscriptions/{}", subscription.id);
-        let defaults = Defaults { id: &id, source: &source, time: self.at, offset };
-        let event = derive(emitted, parent, defaults, self.tools.templates.hops_max);
+        let defaults = Defaults { id: &id, source: &source, time, offset };
+        let event = derive(emitted, parent, defaults, self.templates.hops_max);
         let event = event.map_err(|refused| match refused {
-            Refused::TooManyHops { .. } => Unsent::Unmakeable(Reason::Hops, refused.to_string()),
-            Refused::Invalid(_) => unmakeable(refused.to_string()),
+            Refused::TooManyHops { .. } => (Reason::Hops, refused.to_string()),
+            Refused::Invalid(_) => (Reason::Template, refused.to_string()),
         })?;
-        let owner = subscription.owner.as_deref();
-        if !self.tools.gate.owner_may_publish(owner, event.topic.as_str()) {
-            let topic = event.topic.as_str();
-            return Err(unmakeable(format!("the owner has no grant publish for {topic}")));
+        let topic = event.topic.as_str();
+        match self.gate.owner_may_publish(subscription.owner.as_deref(), topic) {
+            true => Ok(event),
+            false => Err((Reason::Template, format!("the owner has no grant publish for {topic}"))),
         }
-        match self.tools.ingest.publish(event).await {
-            Ok(_receipt) => Ok(self.done()),
-            Err(Error::Refused(refusal)) => Err(unmakeable(refusal.to_string())),
-            Err(error) => Err(Unsent::Unready(error.to_string())),
-        }
-    }
-
-    fn done(&self) -> Tried {
-        let outcome = Outcome::Answered { status: EMITTED, retry_after: None };
-        Tried { attempt: self.attempt(outcome), request: None, of_server: false }
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::exit_code::exit_code;
-use super::{Error, backup, check, demo, print, publish, serve, tail, token};
+use super::{Error, backup, check, demo, explain, print, publish, serve, tail, token};
 use crate::config::{self, Loaded, Sources};
 
 /// What the names of variables that configure the hub begin with.
@@ -39,6 +39,8 @@ enum Command {
     Publish(publish::Args),
     /// Print events of a running hub as they come, one JSON object a line.
     Tail(tail::Args),
+    /// Tell who gets an event and what became of that, who does not and which clause said no.
+    Explain(explain::Args),
     /// Take a consistent backup, of a running hub or a stopped one.
     Backup(backup::BackupArgs),
     /// Read a backup into an empty data directory, or rehearse that.
@@ -81,6 +83,7 @@ fn dispatch(args: Args) -> Result<(), Error> {
         Command::Token(options) => start(token::run(options, load(&sources)?.config)),
         Command::Publish(options) => start(publish::run(options, load(&sources)?.config)),
         Command::Tail(options) => start(tail::run(options, load(&sources)?.config)),
+        Command::Explain(options) => start(explain::run(options, load(&sources)?.config)),
         Command::Backup(options) => start(backup::backup(options, load(&sources)?.config)),
         Command::Restore(options) => backup::restore(&options, &load(&sources)?.config),
         Command::Repair => backup::repair(&load(&sources)?.config),

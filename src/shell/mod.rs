@@ -6,6 +6,8 @@ mod client;
 mod command_line;
 mod demo;
 mod exit_code;
+mod explain;
+mod explained;
 mod print;
 mod publish;
 mod serve;

@@ -183,6 +183,13 @@ impl Reader {
         .await
     }
 
+    /// The delivery of one event to one subscription, if it waits.
+    pub async fn retry(&self, subscription: u32, offset: Offset) -> Result<Option<Retry>, Error> {
+        let key = Key::of(Table::Retry).number(subscription).offset(offset);
+        self.blocking(move |shared| shared.tables.get(&key)?.map(|row| retry(&row)).transpose())
+            .await
+    }
+
     /// The time of the next end of a lease, and of the oldest end of a subscription.
     pub async fn next_dues(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
         self.blocking(|shared| {

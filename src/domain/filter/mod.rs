@@ -6,6 +6,7 @@ mod facts;
 mod limits;
 mod parse;
 mod path;
+mod refusal;
 mod tree;
 
 pub use anchor::Anchor;
@@ -13,4 +14,5 @@ pub use data::{DataTest, Pattern, Test};
 pub use facts::Facts;
 pub use limits::Limits;
 pub use path::Path;
+pub use refusal::Refusal;
 pub use tree::Filter;

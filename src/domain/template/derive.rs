@@ -46,6 +46,24 @@ pub enum Refused {
     Invalid(#[from] Invalid),
 }
 
+/// What caused an event, as the event itself says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// The id of its parent.
+    pub id: String,
+    /// Where the parent stands in the log.
+    pub offset: Offset,
+}
+
+impl Cause {
+    /// Of an event; `None` for one that does not say. Anyone can claim a cause: whether the event
+    /// at that offset has that id is to be looked at.
+    pub fn of(event: &Event) -> Option<Self> {
+        let text = |name| event.extension(name).map(|value: &Value| value.canonical().into_owned());
+        Some(Self { id: text(CAUSATION)?, offset: text(CAUSATION_OFFSET)?.parse().ok()? })
+    }
+}
+
 /// Makes the event that a template emits because of another, its parent.
 pub fn derive(
     emitted: &Emitted,
@@ -127,6 +145,8 @@ mod tests {
         assert_eq!(event.extension(CAUSATION), Some(&Value::String("p1".into())));
         assert_eq!(event.extension(HOPS), Some(&Value::Integer(1)));
         assert_eq!(event.extension(CAUSATION_OFFSET), Some(&Value::String("7".into())));
+        assert_eq!(Cause::of(&event), Some(Cause { id: "p1".to_owned(), offset: 7 }));
+        assert_eq!(Cause::of(&parent(None)), None);
         assert_eq!((event.id.as_str(), event.source.as_str()), ("made", "/hub"));
         assert_eq!(event.topic.as_str(), "page/purged");
         assert_eq!(event.time.as_deref(), Some(at(0).to_string().as_str()));

@@ -24,6 +24,7 @@ mod held;
 mod key;
 mod limits;
 mod line;
+mod needs;
 mod node;
 mod output;
 mod parse;
@@ -44,7 +45,7 @@ mod property_tests;
 mod render_tests;
 
 pub use context::{Context, Response};
-pub use derive::{Defaults, Refused, derive};
+pub use derive::{Cause, Defaults, Refused, derive};
 pub use fault::{Fault, Problem};
 pub use key::Key;
 pub use limits::{

@@ -120,7 +120,7 @@ async fn print(hub: &Hub, caller: &Caller, letter: &DeadLetter) -> Result<Value,
     }))
 }
 
-fn print_attempt(attempt: &Attempt) -> Value {
+pub(crate) fn print_attempt(attempt: &Attempt) -> Value {
     let took_ms = u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX);
     let mut value = json!({ "at": attempt.at.to_string(), "took_ms": took_ms });
     match &attempt.outcome {

@@ -33,7 +33,7 @@ pub(crate) struct Page {
     /// What is on it.
     pub(crate) found: Vec<Subscription>,
     /// The id after which the next page begins.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 impl Page {

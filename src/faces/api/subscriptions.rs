@@ -236,7 +236,7 @@ impl Write<'_> {
 }
 
 /// Judges a target that is a literal address; names are judged when they are connected to.
-fn check_target(guard: &Guard, wish: &Wish) -> Result<(), Problem> {
+pub(crate) fn check_target(guard: &Guard, wish: &Wish) -> Result<(), Problem> {
     let Sink::Http { url, .. } = &wish.sink else { return Ok(()) };
     let ip = match url.host() {
         Some(url::Host::Ipv4(ip)) => IpAddr::V4(ip),

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod batch;
+mod board;
 mod dispatch;
 mod follow;
 mod gate;
@@ -29,6 +30,7 @@ mod trial;
 mod verdict;
 mod waiting;
 
+pub use board::Board;
 pub use dispatch::Dispatch;
 pub use gate::{Caller, Gate};
 pub use ingest::{Ingest, Receipt, Ticket};

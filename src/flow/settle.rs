@@ -18,14 +18,21 @@ const BATCH_MAX: usize = 256;
 /// With so many outcomes waiting for the disk no further attempt is started.
 const WAITING_MAX: usize = 4_096;
 
-/// The way from delivery to the writer.
-#[derive(Debug)]
-pub(super) struct Settler {
-    submit: Submit,
+/// What is to be written, in order.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
     waiting: VecDeque<Write>,
-    under_way: Option<UnderWay>,
+    /// What the command holds that is on its way to the writer.
+    under_way: Option<Vec<Write>>,
     /// The last write was not taken: nothing is written until the next try is called for.
     failed: bool,
+}
+
+/// The way from delivery to the writer.
+pub(super) struct Settler {
+    submit: Submit,
+    /// Whether the command under way is on disk.
+    taken: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,15 +45,9 @@ enum Write {
     Unpark(Vec<u32>),
 }
 
-/// A write on its way, kept until it is on disk.
-struct UnderWay {
-    writes: Vec<Write>,
-    taken: Pin<Box<dyn Future<Output = bool> + Send>>,
-}
-
-impl std::fmt::Debug for UnderWay {
+impl std::fmt::Debug for Settler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UnderWay").field("writes", &self.writes.len()).finish_non_exhaustive()
+        f.debug_struct("Settler").field("busy", &self.taken.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -59,11 +60,7 @@ pub(super) enum Written {
     Progress(bool),
 }
 
-impl Settler {
-    pub(super) fn new(submit: Submit) -> Self {
-        Self { submit, waiting: VecDeque::new(), under_way: None, failed: false }
-    }
-
+impl Outbox {
     /// Takes an outcome in.
     pub(super) fn push(&mut self, outcome: Settlement) {
         self.waiting.push_back(Write::Outcome(outcome));
@@ -96,8 +93,7 @@ impl Settler {
     /// Whether no progress is queued or under way.
     pub(super) fn takes_progress(&self) -> bool {
         let is_progress = |write: &Write| matches!(write, Write::Progress(_));
-        let under_way =
-            self.under_way.as_ref().is_some_and(|held| held.writes.iter().any(is_progress));
+        let under_way = self.under_way.as_ref().is_some_and(|held| held.iter().any(is_progress));
         !under_way && !self.waiting.iter().any(is_progress)
     }
 
@@ -111,23 +107,19 @@ impl Settler {
         self.waiting.len() >= WAITING_MAX
     }
 
-    /// Starts the next write if none is under way.
-    pub(super) fn start(&mut self) {
+    /// The next command, if none is under way. What came of it is told by `written`.
+    pub(super) fn next(&mut self) -> Option<Command> {
         if self.under_way.is_some() || self.failed {
-            return;
+            return None;
         }
-        let Some(first) = self.waiting.pop_front() else { return };
-        let command = match &first {
-            Write::End { number, sink } => Command::EndGone { number: *number, sink: sink.clone() },
-            Write::Progress(progress) => Command::Checkpoint(progress.clone()),
-            Write::Park(numbers, error) => {
-                Command::Park { numbers: numbers.clone(), error: error.clone() }
-            }
-            Write::Unpark(numbers) => Command::Unpark { numbers: numbers.clone() },
-            Write::Outcome(outcome) => return self.start_outcomes(outcome.clone()),
-            Write::Gap(overtaken) => return self.start_gaps(*overtaken),
+        let first = self.waiting.pop_front()?;
+        let (command, writes) = match first {
+            Write::Outcome(outcome) => self.outcomes(outcome),
+            Write::Gap(overtaken) => self.gaps(overtaken),
+            first => (alone(&first), vec![first]),
         };
-        self.send(command, vec![first]);
+        self.under_way = Some(writes);
+        Some(command)
     }
 
     /// Lets a write be tried again that was not taken.
@@ -135,12 +127,9 @@ impl Settler {
         self.failed = false;
     }
 
-    /// Waits for the write that is under way; for ever if none is. Safe to drop half-way: the
-    /// write goes on and is asked again.
-    pub(super) async fn written(&mut self) -> Written {
-        let Some(under_way) = &mut self.under_way else { return std::future::pending().await };
-        let taken = under_way.taken.as_mut().await;
-        let writes = self.under_way.take().map(|held| held.writes).unwrap_or_default();
+    /// The command under way is on disk, or was not taken.
+    pub(super) fn written(&mut self, taken: bool) -> Written {
+        let writes = self.under_way.take().unwrap_or_default();
         self.failed = !taken;
         if let [Write::Progress(_)] = writes.as_slice() {
             return Written::Progress(taken);
@@ -153,7 +142,7 @@ impl Settler {
         Written::Outcome
     }
 
-    fn start_outcomes(&mut self, first: Settlement) {
+    fn outcomes(&mut self, first: Settlement) -> (Command, Vec<Write>) {
         let mut outcomes = vec![first];
         while outcomes.len() < BATCH_MAX
             && let Some(Write::Outcome(outcome)) = self.waiting.front()
@@ -162,10 +151,10 @@ impl Settler {
             self.waiting.pop_front();
         }
         let writes = outcomes.iter().cloned().map(Write::Outcome).collect();
-        self.send(Command::Settle(outcomes), writes);
+        (Command::Settle(outcomes), writes)
     }
 
-    fn start_gaps(&mut self, first: Overtaken) {
+    fn gaps(&mut self, first: Overtaken) -> (Command, Vec<Write>) {
         let mut all = vec![first];
         while all.len() < BATCH_MAX
             && let Some(Write::Gap(overtaken)) = self.waiting.front()
@@ -174,17 +163,47 @@ impl Settler {
             self.waiting.pop_front();
         }
         let writes = all.iter().copied().map(Write::Gap).collect();
-        self.send(Command::Gap(all), writes);
+        (Command::Gap(all), writes)
+    }
+}
+
+/// The command of a write that has one of its own.
+fn alone(write: &Write) -> Command {
+    match write {
+        Write::End { number, sink } => Command::EndGone { number: *number, sink: sink.clone() },
+        Write::Progress(progress) => Command::Checkpoint(progress.clone()),
+        Write::Park(numbers, error) => {
+            Command::Park { numbers: numbers.clone(), error: error.clone() }
+        }
+        Write::Unpark(numbers) => Command::Unpark { numbers: numbers.clone() },
+        Write::Outcome(outcome) => Command::Settle(vec![outcome.clone()]),
+        Write::Gap(overtaken) => Command::Gap(vec![*overtaken]),
+    }
+}
+
+impl Settler {
+    pub(super) fn new(submit: Submit) -> Self {
+        Self { submit, taken: None }
     }
 
-    fn send(&mut self, command: Command, writes: Vec<Write>) {
+    /// Sends the next command if none is under way.
+    pub(super) fn start(&mut self, outbox: &mut Outbox) {
+        let Some(command) = outbox.next() else { return };
         let submit = self.submit.clone();
-        let taken = Box::pin(async move {
+        self.taken = Some(Box::pin(async move {
             match submit.send(command).await {
                 Ok(pending) => matches!(pending.await, Ok(Ok(_))),
                 Err(_) => false,
             }
-        });
-        self.under_way = Some(UnderWay { writes, taken });
+        }));
+    }
+
+    /// Waits for the command that is under way; for ever if none is. Safe to drop half-way: it goes
+    /// on and is asked again.
+    pub(super) async fn taken(&mut self) -> bool {
+        let Some(taken) = &mut self.taken else { return std::future::pending().await };
+        let is_taken = taken.as_mut().await;
+        self.taken = None;
+        is_taken
     }
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Report, Tried, Unsent};
-use super::dispatch::Dispatch;
+use super::board::Board;
 use super::strand::Finished;
 use super::waiting::Past;
-use crate::clock;
 use crate::domain::command::Settlement;
 use crate::domain::delivery::{
     Attempt, DeadLetter, Outcome, Reason, Retry, Sent, Verdict, classify, is_too_old,
@@ -67,11 +66,31 @@ impl Why {
     }
 }
 
-impl Dispatch {
+/// What follows an attempt, the last of those behind a delivery.
+fn judge(
+    back: &Back,
+    outcome: &Outcome,
+    same_target: bool,
+    entry: Option<&Entry>,
+    finished: &Finished,
+) -> Verdict {
+    let attempts = &finished.past.attempts;
+    // What is asked for once more counts from then on.
+    let first = attempts.first().filter(|_| finished.replay).map(|attempt| attempt.at);
+    let stored = first.or(entry.map(|entry| entry.at)).unwrap_or(back.now);
+    let policy = &back.subscription.wish.policy;
+    match classify(outcome, policy, attempts.len(), stored, back.now, back.dice) {
+        // What a step's other target says of itself is nothing about the subscription's.
+        Verdict::End if back.is_sink && !same_target => Verdict::FailEvent(Reason::Permanent),
+        verdict => verdict,
+    }
+}
+
+impl Board {
     /// Takes an attempt back.
-    pub(super) fn note_attempt(&mut self, report: Report) {
+    pub(super) fn note_attempt(&mut self, report: Report, now: Timestamp, dice: u32) {
         let Report { sent, server, probe, replay, result, others, .. } = &report;
-        let (number, now, replay) = (sent.number, clock::now(), *replay);
+        let (number, replay) = (sent.number, *replay);
         let outcome = result.as_ref().ok().filter(|tried| tried.of_server);
         let outcome = outcome.map(|tried| &tried.attempt.outcome);
         let outcome = outcome.map(|it| (it, sent.wish.policy.counts_as_done(it)));
@@ -85,7 +104,7 @@ impl Dispatch {
         let is_sink = Arc::ptr_eq(sent, &subscription)
             || sent.wish.sink == subscription.wish.sink
                 && sent.wish.encoding == subscription.wish.encoding;
-        let back = Back { subscription, is_sink, shut_until, now, dice: clock::dice() };
+        let back = Back { subscription, is_sink, shut_until, now, dice };
         let Some(mut finished) = lane.finish(report.offset, replay) else { return };
         lane.returned();
         let shared = if others.is_empty() { None } else { Some(result.clone()) };
@@ -122,22 +141,22 @@ impl Dispatch {
                 let shut_until = back.shut_until.filter(|_| same_target);
                 let report =
                     Answered { offset, entry, finished, attempt, request, same_target, shut_until };
-                self.settle(subscription, report, back.dice);
+                self.settle(back, report);
             }
             Err(Unsent::TooOld) => {
-                self.give_up(subscription, offset, entry, Why::of(Reason::Age), finished);
+                self.give_up(back, offset, entry, Why::of(Reason::Age), finished);
             }
             Err(Unsent::Unmakeable(reason, note)) => {
                 if let Some(lane) = self.roster.lanes.get(&subscription.number) {
                     lane.stats.count_failed(note.clone());
                 }
                 let why = Why { note: Some(note), ..Why::of(reason) };
-                self.give_up(subscription, offset, entry, why, finished);
+                self.give_up(back, offset, entry, why, finished);
             }
             Err(Unsent::Gone) => {
                 tracing::warn!(subscription = %subscription.id, offset, "an event is gone");
                 let why = Why::of(Reason::EventGone);
-                self.bury(subscription, offset, true, why, finished);
+                self.bury(back, offset, true, why, finished);
             }
             Err(Unsent::Offline(why)) => {
                 let due = self.go_offline(&why, back.now);
@@ -145,29 +164,25 @@ impl Dispatch {
             }
             Err(Unsent::Unready(why)) => {
                 tracing::error!(subscription = %subscription.id, offset, why, "an event waits");
-                let due = after(clock::now(), UNREADY_PAUSE);
+                let due = after(back.now, UNREADY_PAUSE);
                 self.retry_at(subscription, offset, due, finished);
             }
         }
     }
 
     /// Decides what follows an attempt, and carries it out.
-    fn settle(&mut self, subscription: &Subscription, report: Answered<'_>, dice: u32) {
+    fn settle(&mut self, back: &Back, report: Answered<'_>) {
         let Answered { offset, entry, mut finished, attempt, request, same_target, shut_until } =
             report;
-        let (number, now) = (subscription.number, clock::now());
+        let (subscription, now) = (&*back.subscription, back.now);
+        let number = subscription.number;
         self.metrics.flow_delivery_seconds.observe(attempt.took.as_secs_f64());
         if let (Outcome::Failed(why), Some(due)) = (&attempt.outcome, shut_until) {
-            return self.put_back(subscription, entry, offset, (why, due), finished);
+            return self.put_back(back, entry, offset, (why, due), finished);
         }
         finished.past.attempts.push(attempt.clone());
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
-        // What is asked for once more counts from then on.
-        let first = finished.past.attempts.first().filter(|_| finished.replay);
-        let stored = first.map(|attempt| attempt.at).or(entry.map(|entry| entry.at));
-        let stored = stored.unwrap_or(now);
-        let (policy, tries) = (&subscription.wish.policy, finished.past.attempts.len());
-        let verdict = classify(&attempt.outcome, policy, tries, stored, now, dice);
+        let verdict = judge(back, &attempt.outcome, same_target, entry, &finished);
         match verdict {
             Verdict::Done => {
                 // What was asked for once more, or to be late, is no sign of how late all are.
@@ -184,7 +199,7 @@ impl Dispatch {
             Verdict::Done => {
                 self.metrics.count_delivery("done");
                 if finished.retried {
-                    self.settler.push(Settlement::Done { subscription: number, offset });
+                    self.outbox.push(Settlement::Done { subscription: number, offset });
                 }
             }
             Verdict::RetryAt(due) => {
@@ -193,7 +208,7 @@ impl Dispatch {
             }
             Verdict::FailEvent(reason) => {
                 let why = Why { request, ..Why::of(reason) };
-                self.give_up(subscription, offset, entry, why, finished);
+                self.give_up(back, offset, entry, why, finished);
             }
             // The event waits until the end is written: should the subscription have got another
             // target by then, it goes there.
@@ -204,7 +219,7 @@ impl Dispatch {
                 }
                 self.retry_at(subscription, offset, now, finished);
                 if same_target {
-                    self.settler.end(number, subscription.wish.sink.clone());
+                    self.outbox.end(number, subscription.wish.sink.clone());
                 }
             }
         }
@@ -214,12 +229,13 @@ impl Dispatch {
     /// have arrived.
     fn put_back(
         &mut self,
-        subscription: &Subscription,
+        back: &Back,
         entry: Option<&Entry>,
         offset: Offset,
         (why, due): (&str, Timestamp),
         finished: Finished,
     ) {
+        let subscription = &*back.subscription;
         self.metrics.count_delivery("probe");
         if let Some(lane) = self.roster.lanes.get(&subscription.number) {
             lane.stats.count_failed(why.to_owned());
@@ -227,7 +243,7 @@ impl Dispatch {
         let policy = &subscription.wish.policy;
         let ages = entry.filter(|_| !finished.replay);
         match ages.is_some_and(|entry| is_too_old(policy, entry.at, due)) {
-            true => self.give_up(subscription, offset, entry, Why::of(Reason::Age), finished),
+            true => self.give_up(back, offset, entry, Why::of(Reason::Age), finished),
             false => self.retry_at(subscription, offset, due, finished),
         }
     }
@@ -247,50 +263,44 @@ impl Dispatch {
             lane.wait(&retry, key);
         }
         self.roster.wake_at(&retry);
-        self.settler.push(Settlement::Retry(retry));
+        self.outbox.push(Settlement::Retry(retry));
     }
 
     fn give_up(
         &mut self,
-        subscription: &Subscription,
+        back: &Back,
         offset: Offset,
         entry: Option<&Entry>,
         why: Why,
         finished: Finished,
     ) {
+        let subscription = &*back.subscription;
         if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
             self.metrics.count_delivery("dropped");
             if finished.retried {
-                self.settler.push(Settlement::Done { subscription: subscription.number, offset });
+                self.outbox.push(Settlement::Done { subscription: subscription.number, offset });
             }
             return;
         }
         // Off for events that tell of dead letters themselves.
         let announce = entry.and_then(Entry::event).is_none_or(|event| event.kind != DEATH_NOTICE);
-        self.bury(subscription, offset, announce, why, finished);
+        self.bury(back, offset, announce, why, finished);
     }
 
     /// Keeps a dead letter, whatever the policy says of events whose attempts are used up.
-    fn bury(
-        &mut self,
-        subscription: &Subscription,
-        offset: Offset,
-        announce: bool,
-        why: Why,
-        finished: Finished,
-    ) {
+    fn bury(&mut self, back: &Back, offset: Offset, announce: bool, why: Why, finished: Finished) {
         self.metrics.count_delivery("dead");
         let letter = DeadLetter {
-            subscription: subscription.number,
-            subscription_id: subscription.id.clone(),
+            subscription: back.subscription.number,
+            subscription_id: back.subscription.id.clone(),
             offset,
-            at: clock::now(),
+            at: back.now,
             reason: why.reason,
             attempts: finished.past.attempts,
             request: why.request,
             note: why.note,
             replay: finished.replay,
         };
-        self.settler.push(Settlement::Dead { letter, announce });
+        self.outbox.push(Settlement::Dead { letter, announce });
     }
 }

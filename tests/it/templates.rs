@@ -170,3 +170,22 @@ async fn data_does_not_choose_the_host_and_the_guard_judges_every_step() {
     let letter = letter_of(&hub, &id).await;
     assert_eq!(letter["code"], "E-ADDRESS-REFUSED", "{letter}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_whose_own_target_is_gone_ends_that_delivery_and_not_the_subscription() {
+    let hub = TestHub::start().await;
+    let (sink, gone) = (Receiver::start().await, Receiver::start().await);
+    gone.always(Reply::Status(410));
+    let steps = json!([{"method": "POST"}, {"method": "GET", "url": gone.url("/x")}]);
+    let mut wanted = template("a/b", steps);
+    wanted["sink"] = json!({"http": {"url": sink.url("/")}});
+    let id = id_of(&hub.api.subscribe(&wanted).await);
+    hub.api.publish(&event("1", "a.b", json!(1))).await;
+    let letter = letter_of(&hub, &id).await;
+    assert_eq!(letter["code"], "E-DELIVERY-PERMANENT", "{letter}");
+    assert_eq!(hub.in_state(&id, "active").await["status"]["failed"], 1);
+    sink.always(Reply::Status(410));
+    hub.api.publish(&event("2", "a.b", json!(2))).await;
+    assert_eq!(hub.in_state(&id, "ended").await["reason"], "gone");
+    assert_eq!((sink.count(), gone.count()), (2, 1));
+}

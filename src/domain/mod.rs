@@ -28,6 +28,7 @@ pub mod record;
 pub mod replay;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod secret;
 pub mod sign;
 pub mod sink;
 pub mod subscription;
@@ -37,6 +38,7 @@ mod terms;
 pub mod topic;
 pub mod trial;
 pub mod trie;
+pub mod vault;
 
 /// A position in the log, counted in records from 0. The cursor of every reader and the `id` of
 /// every SSE frame.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::domain::address::Guard;
-use crate::flow::{Dispatch, Gate, Ingest, Lanes, Preview, Sweep, Trial};
+use crate::flow::{Dispatch, Gate, Ingest, Keyring, Lanes, Preview, Sweep, Trial};
 use crate::net::dial::Client;
 use crate::net::serve::Http;
 use crate::stop::Stop;
@@ -65,6 +65,7 @@ struct Shared {
     reader: store::Reader,
     gate: Gate,
     guard: Arc<Guard>,
+    keyring: Keyring,
 }
 
 /// Views on delivery, for the faces.
@@ -116,7 +117,9 @@ impl Hub {
             drain: config.drain.timeout.0,
         };
         let gate = Gate::new(store.reader.clone(), config.dev, Some(&local));
-        let shared = Shared { config: Arc::new(config), reader: store.reader, gate, guard };
+        let keyring = Keyring::new(store.vault, config.secrets.hmac.clone());
+        let (config, reader) = (Arc::new(config), store.reader);
+        let shared = Shared { config, reader, gate, guard, keyring };
         let views = hub.start_river(&shared, store.writer).await?;
         hub.start_keeper(store.keeper);
         hub.start_faces(shared, views, http, front);
@@ -175,7 +178,7 @@ impl Hub {
         shared: &Shared,
         writer: store::Writer,
     ) -> Result<Views, Error> {
-        let Shared { config, reader, gate, guard } = shared;
+        let Shared { config, reader, gate, guard, keyring } = shared;
         let client = Client::new(&config.net, guard.clone())?;
         let (dispatch, lanes) = Dispatch::new(
             config,
@@ -183,6 +186,7 @@ impl Hub {
             self.submit.clone(),
             client,
             gate.clone(),
+            keyring.clone(),
             self.metrics.clone(),
         )
         .await?;
@@ -211,7 +215,7 @@ impl Hub {
     }
 
     fn start_faces(&mut self, shared: Shared, views: Views, http: Http, front: broker::Front) {
-        let Shared { config, reader, gate, guard } = shared;
+        let Shared { config, reader, gate, guard, keyring } = shared;
         let deps = broker::Deps {
             reader: reader.clone(),
             ingest: self.ingest(),
@@ -232,6 +236,7 @@ impl Hub {
             trial: views.trial,
             metrics: self.metrics.clone(),
             guard,
+            keyring,
             setup: self.setup.clone(),
             stop: self.faces.stop.clone(),
         });

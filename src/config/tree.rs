@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use super::Secrets;
 use crate::domain::command::Rules;
 use crate::domain::filter::Limits;
 use crate::domain::lease::Bounds;
@@ -27,6 +28,7 @@ pub struct Config {
     pub subscriptions: Subscriptions,
     pub filters: Filters,
     pub templates: Templates,
+    pub signing: Signing,
     pub lease: Lease,
     pub delivery: Delivery,
     pub net: Net,
@@ -35,6 +37,9 @@ pub struct Config {
     /// Loopback only, no credentials asked. Set by `--dev` alone.
     #[serde(skip)]
     pub dev: bool,
+    /// Keys that were read beside it.
+    #[serde(skip)]
+    pub secrets: Secrets,
 }
 
 impl Config {
@@ -124,7 +129,9 @@ Filters {
     path_depth_max: usize,
 });
 section!(/// `[templates]`
-    Templates { output_max: Size, capture_max: Size, hops_max: u32 });
+    Templates { output_max: Size, capture_max: Size, hops_max: u32, keys_dir: PathBuf });
+section!(/// `[signing]`
+    Signing { overlap: Span, seal_key_file: PathBuf });
 section!(/// `[lease]`
     Lease { min: Span, max: Span, default: Span });
 section!(/// `[delivery]`

@@ -3,9 +3,11 @@
 //! Never here: a clock, dice, a file, a socket, a task. `now` and random bytes come in as
 //! arguments, so that the same code runs in production, in the simulator and in fuzzers.
 
+pub mod access;
 pub mod address;
 pub mod attribute;
 pub mod breaker;
+mod change;
 pub mod cloudevents;
 pub mod command;
 pub mod decide;

@@ -12,6 +12,7 @@ use super::Error;
 use super::attempt::{self, Report, Templates, Tools};
 use super::gate::Gate;
 use super::ingest::Ingest;
+use super::keyring::Keyring;
 use super::lane::Limits;
 use super::lanes::{Behind, Lanes};
 use super::live::{BATCH, READ_PAUSE, next_batch};
@@ -79,6 +80,7 @@ impl Dispatch {
         submit: Submit,
         client: Client,
         gate: Gate,
+        keyring: Keyring,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Lanes), Error> {
         let resume = reader.resume().await?;
@@ -88,6 +90,7 @@ impl Dispatch {
             ingest: Ingest::new(submit.clone(), metrics.clone()),
             gate: gate.clone(),
             templates: Templates::new(&config.templates),
+            keyring,
         });
         let named_max = config.telemetry.subscriptions_named_max;
         let config = &config.delivery;

@@ -29,6 +29,7 @@ pub(super) fn address_in_use(error: &run::Error) -> bool {
 fn of_store(error: &store::Error) -> u8 {
     match error {
         store::Error::Locked(_) => 75,
+        store::Error::Key(_) => 78,
         store::Error::Full(_)
         | store::Error::Floor { .. }
         | store::Error::Io(_)

@@ -25,6 +25,7 @@ mod reader;
 mod rebuild;
 mod resume;
 mod retention;
+mod seal_key;
 mod sled_tables;
 mod snapshot;
 mod staged;
@@ -70,6 +71,9 @@ pub enum Error {
     /// Reading or writing failed: nothing was written.
     #[error("{0}")]
     Io(String),
+    /// The key that seals secrets cannot be used as it is.
+    #[error("{0}")]
+    Key(String),
     /// A backup cannot be written or read.
     #[error("backup: {0}")]
     Backup(String),

@@ -88,3 +88,7 @@ fn delete(subscription: Subscription, now: Timestamp) -> Decision {
     }
     quiet(records)
 }
+
+#[cfg(test)]
+#[path = "change_tests.rs"]
+mod tests;

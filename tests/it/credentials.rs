@@ -187,6 +187,34 @@ async fn the_guard_holds_for_targets_with_tls_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_signs_with_the_keys_that_the_operator_has() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let keys = tempfile::tempdir().expect("a directory");
+    let mut file = std::fs::OpenOptions::new();
+    let file = file.write(true).create_new(true).mode(0o600).open(keys.path().join("cdn"));
+    std::io::Write::write_all(&mut file.expect("a file"), b"key\n").expect("written");
+    let dir = keys.path().to_str().expect("text");
+    let (hub, receiver) =
+        (TestHub::with(&[("templates.keys_dir", dir)]).await, Receiver::start().await);
+    let with = |key: &str| {
+        let mut wanted = wish("a/b", &receiver.url("/"));
+        let sum = format!("{{{{event.id | hmac(\"{key}\")}}}}");
+        wanted["encoding"] = json!("template");
+        wanted["template"] = json!({"steps": [{"method": "POST", "headers": {"x-sum": sum}}]});
+        wanted
+    };
+    let problem = hub.api.post("/v1/subscriptions", &with("none")).await.expect_problem(400);
+    assert_eq!(problem["errors"][0]["pointer"], "/template/steps/0/headers/x-sum");
+    assert!(problem["detail"].to_string().contains("none"), "{problem}");
+    hub.api.subscribe(&with("cdn")).await;
+    hub.api.publish(&event("1", "a.b", json!(1))).await;
+    // printf 1 | openssl dgst -sha256 -hmac key
+    let expected = "6da91fb91517be1f5cdcf3af91d7d40c717dd638a306157606fb2e584f7ae926";
+    assert_eq!(receiver.wait_for(1).await[0].header("x-sum"), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn steps_to_the_sink_have_its_credentials_and_others_do_not() {
     let hub = TestHub::start().await;
     let (sink, elsewhere) = (Receiver::start().await, Receiver::start().await);

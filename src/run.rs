@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::config::{self, Config, template_keys};
 use crate::domain::address::Guard;
 use crate::flow::{Dispatch, Gate, Ingest, Keyring, Lanes, Preview, Sweep, Trial};
 use crate::net::dial::Client;
@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Why the hub does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Keys that the configuration names cannot be read.
+    #[error(transparent)]
+    Config(#[from] config::Error),
     /// The store cannot be opened or cannot go on.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -86,6 +89,7 @@ impl Hub {
     /// Opens the store, binds the listeners, starts every part.
     pub async fn start(mut config: Config) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
+        let keys = template_keys(&config)?;
         let (store, lock) = open_store(&config, metrics.clone()).await?;
         let http = Http::bind(&config.http).await?;
         let front = broker::Front::bind(&config.mqtt).await?;
@@ -117,7 +121,7 @@ impl Hub {
             drain: config.drain.timeout.0,
         };
         let gate = Gate::new(store.reader.clone(), config.dev, Some(&local));
-        let keyring = Keyring::new(store.vault, config.secrets.hmac.clone());
+        let keyring = Keyring::new(store.vault, keys);
         let (config, reader) = (Arc::new(config), store.reader);
         let shared = Shared { config, reader, gate, guard, keyring };
         let views = hub.start_river(&shared, store.writer).await?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Config, Error, Lease, REFERENCE, secrets};
+use super::{CREDENTIALS, Config, Error, Lease, REFERENCE};
 use crate::domain::filter::Limits;
 use crate::domain::sign::OVERLAP_MAX;
 
@@ -65,7 +65,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Error> {
         .map_err(|error: toml::de::Error| fault(&names(), error.to_string()))?;
     config.dev = sources.dev;
     check(&config)?;
-    config.secrets = secrets::read(&config, &sources.environment)?;
+    let credentials = sources.environment.iter().find(|(name, _)| name == CREDENTIALS);
+    config.credentials = credentials.map(|(_, path)| PathBuf::from(path));
     Ok(Loaded { config, tree, origins })
 }
 

@@ -6,7 +6,7 @@ mod secrets;
 mod tree;
 
 pub use load::{Loaded, Sources, load};
-pub use secrets::{Secrets, read_private};
+pub use secrets::{CREDENTIALS, read_private, seal_key, template_keys};
 pub use tree::*;
 
 /// The reference, with every key and its default.

@@ -1,19 +1,19 @@
 //! Keys that are read beside the configuration: from the credentials directory of the service
-//! manager first, then from files that the configuration names. Never printed, never written.
+//! manager first, then from files that the configuration names. Read by who needs them, not with
+//! the configuration: a client may read that and not the keys. Never printed, never written.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use super::{Config, Error};
 use crate::domain::template::{KEY_NAME_BYTES_MAX, Key};
-use crate::domain::vault::{Vault, parse_key};
+use crate::domain::vault::{KEY_BYTES, parse_key};
 
 /// The variable in which a service manager names the directory with credentials.
-const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+pub const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// The sealing key's name there.
 const SEAL_KEY: &str = "tidings-seal-key";
@@ -34,45 +34,13 @@ const NOT_OWNER: u32 = 0o077;
 /// of the group.
 const NOT_GROUP: u32 = 0o007;
 
-/// Keys that are read at start.
-#[derive(Debug, Clone, Default)]
-pub struct Secrets {
-    /// Seals what is kept. `None`: the data directory has the key.
-    pub vault: Option<Arc<Vault>>,
-    /// Keys of the template filter `hmac`, by name.
-    pub hmac: Arc<BTreeMap<String, Key>>,
-}
-
-/// Reads what there is.
-pub(super) fn read(config: &Config, environment: &[(String, String)]) -> Result<Secrets, Error> {
-    let directory = environment.iter().find(|(name, _)| name == DIRECTORY);
-    let directory = directory.map(|(_, path)| PathBuf::from(path));
-    let mut hmac = BTreeMap::new();
-    let keys_dir = &config.templates.keys_dir;
-    if !keys_dir.as_os_str().is_empty() {
-        add_keys(&mut hmac, keys_dir, "", NOT_OWNER).map_err(fault("templates.keys_dir"))?;
-    }
-    if let Some(directory) = &directory {
-        add_keys(&mut hmac, directory, HMAC, NOT_GROUP).map_err(fault(DIRECTORY))?;
-    }
-    if hmac.len() > KEYS_MAX {
-        return Err(fault("templates.keys_dir")(format!("there are more than {KEYS_MAX} keys")));
-    }
-    let vault = seal_key(config, directory.as_deref())?.map(|key| Arc::new(Vault::new(&key)));
-    Ok(Secrets { vault, hmac: Arc::new(hmac) })
-}
-
-/// Reads a file that nobody but its owner may read. The error names it.
-pub fn read_private(path: &Path) -> Result<Option<String>, String> {
-    read_file(path, NOT_OWNER)
-}
-
-fn seal_key(config: &Config, directory: Option<&Path>) -> Result<Option<[u8; 32]>, Error> {
+/// The key that seals what is kept, if there is one here: else the data directory has it.
+pub fn seal_key(config: &Config) -> Result<Option<[u8; KEY_BYTES]>, Error> {
     let parse =
         |text: String| parse_key(&text).map_err(|error| format!("its key {}", error.detail));
-    if let Some(path) = directory.map(|directory| directory.join(SEAL_KEY)) {
+    if let Some(path) = config.credentials.as_ref().map(|directory| directory.join(SEAL_KEY)) {
         let read = read_file(&path, NOT_GROUP).and_then(|text| text.map(parse).transpose());
-        if let Some(key) = read.map_err(|problem| fault(SEAL_KEY)(problem))? {
+        if let Some(key) = read.map_err(fault(SEAL_KEY))? {
             return Ok(Some(key));
         }
     }
@@ -85,6 +53,27 @@ fn seal_key(config: &Config, directory: Option<&Path>) -> Result<Option<[u8; 32]
         parse(text)
     });
     read.map(Some).map_err(fault("signing.seal_key_file"))
+}
+
+/// Keys of the template filter `hmac`, by name.
+pub fn template_keys(config: &Config) -> Result<BTreeMap<String, Key>, Error> {
+    let mut keys = BTreeMap::new();
+    let keys_dir = &config.templates.keys_dir;
+    if !keys_dir.as_os_str().is_empty() {
+        add_keys(&mut keys, keys_dir, "", NOT_OWNER).map_err(fault("templates.keys_dir"))?;
+    }
+    if let Some(directory) = &config.credentials {
+        add_keys(&mut keys, directory, HMAC, NOT_GROUP).map_err(fault(CREDENTIALS))?;
+    }
+    match keys.len() > KEYS_MAX {
+        true => Err(fault("templates.keys_dir")(format!("there are more than {KEYS_MAX} keys"))),
+        false => Ok(keys),
+    }
+}
+
+/// Reads a file that nobody but its owner may read. The error names it.
+pub fn read_private(path: &Path) -> Result<Option<String>, String> {
+    read_file(path, NOT_OWNER)
 }
 
 fn add_keys(
@@ -145,6 +134,7 @@ fn fault(source: &str) -> impl Fn(String) -> Error {
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
+    use std::path::PathBuf;
 
     use tempfile::TempDir;
 
@@ -162,20 +152,12 @@ mod tests {
         dir
     }
 
-    fn read_with(
-        credentials: Option<&TempDir>,
-        keys: &[(&str, PathBuf)],
-    ) -> Result<Secrets, Error> {
+    fn loaded(credentials: Option<&TempDir>, keys: &[(&str, PathBuf)]) -> Config {
         let text = |path: &Path| path.display().to_string();
         let mut environment: Vec<_> =
             keys.iter().map(|(key, path)| ((*key).to_owned(), text(path))).collect();
-        environment.extend(credentials.map(|dir| (DIRECTORY.to_owned(), text(dir.path()))));
-        Ok(load(&Sources { environment, ..Sources::default() })?.config.secrets)
-    }
-
-    fn opens(secrets: &Secrets, key: [u8; 32]) -> bool {
-        let sealed = Vault::new(&key).seal("a", b"s");
-        secrets.vault.as_ref().is_some_and(|vault| vault.open("a", &sealed).is_ok())
+        environment.extend(credentials.map(|dir| (CREDENTIALS.to_owned(), text(dir.path()))));
+        load(&Sources { environment, ..Sources::default() }).expect("valid").config
     }
 
     const FILE: &str = "TIDINGS__SIGNING__SEAL_KEY_FILE";
@@ -187,19 +169,23 @@ mod tests {
         let file = |name: &str| [(FILE, dir.path().join(name))];
         let credentials = directory(&[(SEAL_KEY, &two, 0o440)]);
         let none = directory(&[]);
-        assert!(read_with(None, &[]).expect("none").vault.is_none());
-        assert!(opens(&read_with(None, &file("key")).expect("a file"), [1; 32]));
-        assert!(opens(&read_with(Some(&credentials), &file("key")).expect("both"), [2; 32]));
-        assert!(opens(&read_with(Some(&none), &file("key")).expect("a file"), [1; 32]));
+        let check = |credentials, files: &[(&str, PathBuf)], expected: Option<u8>| {
+            let read = seal_key(&loaded(credentials, files)).expect("valid");
+            assert_eq!(read, expected.map(|byte| [byte; 32]));
+        };
+        check(None, &[], None);
+        check(None, &file("key"), Some(1));
+        check(Some(&credentials), &file("key"), Some(2));
+        check(Some(&none), &file("key"), Some(1));
         for (name, words) in [("open", "others may read"), ("bad", "32 bytes"), ("no", "no file")] {
-            let error = read_with(None, &file(name)).expect_err(name).to_string();
+            let error = seal_key(&loaded(None, &file(name))).expect_err(name).to_string();
             assert!(
                 error.starts_with("signing.seal_key_file: ") && error.contains(words),
                 "{error}"
             );
         }
         let bad = directory(&[(SEAL_KEY, "x", 0o400)]);
-        let error = read_with(Some(&bad), &[]).expect_err("malformed").to_string();
+        let error = seal_key(&loaded(Some(&bad), &[])).expect_err("malformed").to_string();
         assert!(error.starts_with("tidings-seal-key: "), "{error}");
     }
 
@@ -208,9 +194,9 @@ mod tests {
         let dir = directory(&[("cdn", "one\n", 0o600), (".hidden", "x", 0o644)]);
         let keys = [("TIDINGS__TEMPLATES__KEYS_DIR", dir.path().to_owned())];
         let credentials = directory(&[("hmac-cdn", "two", 0o400), ("hmac-b", "b", 0o400)]);
-        let read = read_with(None, &keys).expect("a directory").hmac;
-        assert_eq!(*read, BTreeMap::from([("cdn".to_owned(), Key::new("one"))]));
-        let read = read_with(Some(&credentials), &keys).expect("both").hmac;
+        let read = template_keys(&loaded(None, &keys)).expect("a directory");
+        assert_eq!(read, BTreeMap::from([("cdn".to_owned(), Key::new("one"))]));
+        let read = template_keys(&loaded(Some(&credentials), &keys)).expect("both");
         assert_eq!(read["cdn"], Key::new("two"));
         assert_eq!(read["b"], Key::new("b"));
         for (files, words) in
@@ -218,7 +204,7 @@ mod tests {
         {
             let dir = directory(&files);
             let keys = [("TIDINGS__TEMPLATES__KEYS_DIR", dir.path().to_owned())];
-            let error = read_with(None, &keys).expect_err(words).to_string();
+            let error = template_keys(&loaded(None, &keys)).expect_err(words).to_string();
             assert!(error.contains(words) && !error.contains('\u{a}'), "{error}");
         }
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
-use super::Secrets;
 use crate::domain::command::Rules;
 use crate::domain::filter::Limits;
 use crate::domain::lease::Bounds;
@@ -37,9 +36,9 @@ pub struct Config {
     /// Loopback only, no credentials asked. Set by `--dev` alone.
     #[serde(skip)]
     pub dev: bool,
-    /// Keys that were read beside it.
+    /// Where the service manager puts credentials.
     #[serde(skip)]
-    pub secrets: Secrets,
+    pub credentials: Option<PathBuf>,
 }
 
 impl Config {

@@ -224,11 +224,12 @@ impl Run<'_> {
     /// where there was one.
     pub(super) async fn send(
         &self,
-        made: Made,
+        mut made: Made,
         of_server: bool,
     ) -> Result<(Tried, Option<dial::Answer>), Unsent> {
         let policy = &self.task.subscription.wish.policy;
-        let (kept, identity) = (made.clone(), made.identity.clone());
+        let identity = made.identity.take();
+        let kept = made.clone();
         let request = made.into_request().map_err(unmakeable)?;
         let client = &self.tools.client;
         let sent = client.send_as(request, identity.as_ref(), policy.timeout).await;

@@ -22,8 +22,8 @@ pub struct Keyring {
 
 impl Keyring {
     /// A keyring with what opens secrets, and the keys that templates name.
-    pub fn new(vault: Arc<Vault>, hmac: Arc<BTreeMap<String, Key>>) -> Self {
-        Self { vault, hmac }
+    pub fn new(vault: Arc<Vault>, hmac: BTreeMap<String, Key>) -> Self {
+        Self { vault, hmac: Arc::new(hmac) }
     }
 
     /// Checks what only the keys can tell of a subscription: whether its TLS can be used, and

@@ -114,11 +114,15 @@ impl Client {
         identity: Option<&Identity>,
         limit: Duration,
     ) -> Result<Answer, Failure> {
+        let own;
         let pool = match identity {
-            None => self.pools.plain().clone(),
-            Some(own) => self.pools.of(own).map_err(|fault| Failure::Failed(fault.to_string()))?,
+            None => self.pools.plain(),
+            Some(identity) => {
+                own = self.pools.of(identity);
+                own.as_ref().map_err(|fault| Failure::Failed(fault.to_string()))?
+            }
         };
-        match self.exchange(&pool, request, limit).await {
+        match self.exchange(pool, request, limit).await {
             Err(Failure::Failed(why)) if self.uplink.is_down().await => Err(Failure::Offline(why)),
             other => other,
         }

@@ -13,9 +13,6 @@ use crate::config::{self, Loaded, Sources};
 /// What the names of variables that configure the hub begin with.
 const PREFIX: &[u8] = b"TIDINGS__";
 
-/// Where a service manager puts credentials.
-const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
-
 /// A change-notification appliance: MQTT broker, webhooks and event streams over one durable log.
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, disable_help_subcommand = true)]
@@ -103,7 +100,7 @@ fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, Error> {
     let ours = |(name, _): &(OsString, OsString)| {
-        name.as_encoded_bytes().starts_with(PREFIX) || name == CREDENTIALS
+        name.as_encoded_bytes().starts_with(PREFIX) || name == config::CREDENTIALS
     };
     let text = |(name, value): (OsString, OsString)| {
         let source_name = name.to_string_lossy().into_owned();

@@ -49,6 +49,7 @@ pub use lock::Lock;
 pub use open::{Store, open, open_on};
 pub use reader::{Counts, DeadLetterKey, Reader, Stretch};
 pub use resume::Resume;
+pub use seal_key::check_seal_key;
 pub use status::{Damage, Disk, Snapshot, StoreStatus};
 pub use tables::{Batch, Memory, Rows, Tables};
 pub use verify::{Findings, repair, verify};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::Error;
 use crate::clock;
-use crate::config::{Config, read_private};
-use crate::domain::vault::{Vault, parse_key, print_key};
+use crate::config::{Config, read_private, seal_key};
+use crate::domain::vault::{KEY_BYTES, Vault, parse_key, print_key};
 
 /// The key's file in the data directory.
 pub(super) const FILE: &str = "seal.key";
@@ -20,17 +20,11 @@ const PARTIAL: &str = "seal.key.partial";
 
 /// The vault of a hub. The caller has the lock of its data directory.
 pub(super) fn vault(config: &Config) -> Result<Arc<Vault>, Error> {
-    if let Some(vault) = &config.secrets.vault {
-        return Ok(vault.clone());
-    }
-    let dir = &config.data.dir;
-    let path = dir.join(FILE);
-    let key = match read_private(&path).map_err(Error::Key)? {
-        Some(text) => parse_key(&text).map_err(|error| {
-            Error::Key(format!("{}: the sealing key {}", path.display(), error.detail))
-        })?,
+    let key = match known(config)? {
+        Some(key) => key,
         None => {
-            let key = clock::random();
+            let (dir, key) = (&config.data.dir, clock::random());
+            let path = dir.join(FILE);
             make(dir, &path, &key).map_err(|error| Error::io(&path, &error))?;
             if dir.join("log").exists() {
                 tracing::warn!(
@@ -44,7 +38,23 @@ pub(super) fn vault(config: &Config) -> Result<Arc<Vault>, Error> {
     Ok(Arc::new(Vault::new(&key)))
 }
 
-fn make(dir: &Path, path: &Path, key: &[u8; 32]) -> io::Result<()> {
+/// Checks the key that a start would use. `false`: it would make one.
+pub fn check_seal_key(config: &Config) -> Result<bool, Error> {
+    known(config).map(|key| key.is_some())
+}
+
+fn known(config: &Config) -> Result<Option<[u8; KEY_BYTES]>, Error> {
+    let configured = seal_key(config).map_err(|error| Error::Key(error.to_string()))?;
+    if configured.is_some() {
+        return Ok(configured);
+    }
+    let path = config.data.dir.join(FILE);
+    let Some(text) = read_private(&path).map_err(Error::Key)? else { return Ok(None) };
+    let bad = |detail| Error::Key(format!("{}: the sealing key {detail}", path.display()));
+    parse_key(&text).map(Some).map_err(|error| bad(error.detail))
+}
+
+fn make(dir: &Path, path: &Path, key: &[u8; KEY_BYTES]) -> io::Result<()> {
     let partial = dir.join(PARTIAL);
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;

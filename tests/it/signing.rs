@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::hub::{event, id_of, items, wish};
-use crate::support::process::{code, hub as process, stderr};
+use crate::support::process::{code, hub as process, run, stderr};
 use crate::support::receiver::Request;
 use crate::support::tls::Authority;
 use crate::support::{Api, Receiver, Reply, TestHub, eventually};
@@ -267,6 +267,23 @@ async fn a_new_secret_mends_what_was_sealed_with_a_lost_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_restored_beside_the_key_that_it_does_not_hold() {
+    let mut hub = TestHub::start().await;
+    let receiver = Receiver::start().await;
+    let made = hub.api.subscribe(&signed(&receiver, json!({}))).await;
+    let secret = secret_of(&made).expect("shown once");
+    let backup = hub.api.get("/v1/backup").await.body;
+    hub.stop().await;
+    let (dir, file) = (tempfile::tempdir().expect("one"), hub.dir().join("backup.tar"));
+    std::fs::write(&file, &backup).expect("written");
+    std::fs::copy(hub.dir().join("seal.key"), dir.path().join("seal.key")).expect("copied");
+    let restored = run(dir.path(), &["restore", file.to_str().expect("text")]).await;
+    assert_eq!(code(&restored), 0, "{}", stderr(&restored));
+    let hub = TestHub::open(dir, true, &[]).await;
+    assert!(verifies(&secret, &next(&hub.api, &receiver).await));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sealing_key_that_others_can_read_or_nobody_can_is_refused() {
     use std::os::unix::fs::PermissionsExt;
 
@@ -282,6 +299,8 @@ async fn a_sealing_key_that_others_can_read_or_nobody_can_is_refused() {
         assert_eq!(code(&output), 78, "{}", stderr(&output));
         assert!(stderr(&output).contains(words), "{}", stderr(&output));
         assert!(!stderr(&output).contains("secret-key"), "{}", stderr(&output));
+        let checked = run(&data, &["check"]).await;
+        assert_eq!(code(&checked), 78, "{}", stderr(&checked));
     };
     check("secret-key", 0o600, "32 bytes").await;
     check(&"ab".repeat(32), 0o644, "others may read it").await;

@@ -141,6 +141,32 @@ async fn a_client_certificate_and_a_private_authority_open_the_door() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tests_and_previews_work_with_what_is_sealed_and_do_not_show_it() {
+    let hub = TestHub::start().await;
+    let authority = Authority::new();
+    let receiver = TlsReceiver::start(&authority).await;
+    let (certificate, key) = authority.certify("hub.lan");
+    let tls = json!({"ca": authority.pem, "certificate": certificate, "key": key});
+    let mut wanted = once(&receiver.url("127.0.0.1"), tls);
+    wanted["sink"]["http"]["auth"] = json!({"header": {"name": "X-Site", "value": "hidden-one"}});
+    let id = id_of(&hub.api.subscribe(&wanted).await);
+    let answer = hub.api.post(&format!("/v1/subscriptions/{id}/test"), &json!({})).await;
+    let answer = answer.expect(200);
+    assert_eq!(answer["delivered"], true, "{answer}");
+    assert_eq!(receiver.requests()[0]["x-site"], "hidden-one");
+    assert_eq!(answer["exchanges"][0]["request"]["headers"]["x-site"], "***");
+    wanted["sink"]["http"]["auth"]["header"]["value"] = json!("***");
+    wanted["sink"]["http"]["tls"]["key"] = json!("***");
+    wanted["id"] = json!(id);
+    wanted["event"] = event("1", "a.b", json!(1));
+    let seen = hub.api.post("/v1/subscriptions/preview", &wanted).await.expect(200).to_string();
+    assert!(seen.contains("\"x-site\":\"***\"") && !seen.contains("hidden"), "{seen}");
+    wanted["sink"]["http"]["tls"]["ca"] = json!("none");
+    let problem = hub.api.post("/v1/subscriptions/preview", &wanted).await.expect_problem(400);
+    assert_eq!(problem["errors"][0]["pointer"], "/sink/http/tls/ca");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_tls_is_refused_at_its_field() {
     let hub = TestHub::start().await;
     let authority = Authority::new();

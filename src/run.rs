@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::config::{self, Config, template_keys};
 use crate::domain::address::Guard;
-use crate::flow::{Dispatch, Gate, Ingest, Lanes, Preview, Sweep, Trial};
+use crate::flow::{Dispatch, Gate, Ingest, Keyring, Lanes, Preview, Sweep, Trial};
 use crate::net::dial::Client;
 use crate::net::serve::Http;
 use crate::stop::Stop;
@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Why the hub does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Keys that the configuration names cannot be read.
+    #[error(transparent)]
+    Config(#[from] config::Error),
     /// The store cannot be opened or cannot go on.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -65,6 +68,7 @@ struct Shared {
     reader: store::Reader,
     gate: Gate,
     guard: Arc<Guard>,
+    keyring: Keyring,
 }
 
 /// Views on delivery, for the faces.
@@ -85,6 +89,7 @@ impl Hub {
     /// Opens the store, binds the listeners, starts every part.
     pub async fn start(mut config: Config) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
+        let keys = template_keys(&config)?;
         let (store, lock) = open_store(&config, metrics.clone()).await?;
         let http = Http::bind(&config.http).await?;
         let front = broker::Front::bind(&config.mqtt).await?;
@@ -116,7 +121,9 @@ impl Hub {
             drain: config.drain.timeout.0,
         };
         let gate = Gate::new(store.reader.clone(), config.dev, Some(&local));
-        let shared = Shared { config: Arc::new(config), reader: store.reader, gate, guard };
+        let keyring = Keyring::new(store.vault, keys);
+        let (config, reader) = (Arc::new(config), store.reader);
+        let shared = Shared { config, reader, gate, guard, keyring };
         let views = hub.start_river(&shared, store.writer).await?;
         hub.start_keeper(store.keeper);
         hub.start_faces(shared, views, http, front);
@@ -175,7 +182,7 @@ impl Hub {
         shared: &Shared,
         writer: store::Writer,
     ) -> Result<Views, Error> {
-        let Shared { config, reader, gate, guard } = shared;
+        let Shared { config, reader, gate, guard, keyring } = shared;
         let client = Client::new(&config.net, guard.clone())?;
         let (dispatch, lanes) = Dispatch::new(
             config,
@@ -183,6 +190,7 @@ impl Hub {
             self.submit.clone(),
             client,
             gate.clone(),
+            keyring.clone(),
             self.metrics.clone(),
         )
         .await?;
@@ -211,7 +219,7 @@ impl Hub {
     }
 
     fn start_faces(&mut self, shared: Shared, views: Views, http: Http, front: broker::Front) {
-        let Shared { config, reader, gate, guard } = shared;
+        let Shared { config, reader, gate, guard, keyring } = shared;
         let deps = broker::Deps {
             reader: reader.clone(),
             ingest: self.ingest(),
@@ -232,6 +240,7 @@ impl Hub {
             trial: views.trial,
             metrics: self.metrics.clone(),
             guard,
+            keyring,
             setup: self.setup.clone(),
             stop: self.faces.stop.clone(),
         });

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Config, Error, Lease, REFERENCE};
+use super::{CREDENTIALS, Config, Error, Lease, REFERENCE};
 use crate::domain::filter::Limits;
+use crate::domain::sign::OVERLAP_MAX;
 
 const ENV_PREFIX: &str = "TIDINGS__";
 
@@ -21,7 +22,7 @@ pub struct Sources {
     pub data_dir: Option<PathBuf>,
     /// `--dev`.
     pub dev: bool,
-    /// Variables of the environment.
+    /// Variables of the environment: `TIDINGS__...` and `CREDENTIALS_DIRECTORY`.
     pub environment: Vec<(String, String)>,
 }
 
@@ -64,6 +65,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Error> {
         .map_err(|error: toml::de::Error| fault(&names(), error.to_string()))?;
     config.dev = sources.dev;
     check(&config)?;
+    let credentials = sources.environment.iter().find(|(name, _)| name == CREDENTIALS);
+    config.credentials = credentials.map(|(_, path)| PathBuf::from(path));
     Ok(Loaded { config, tree, origins })
 }
 
@@ -96,6 +99,9 @@ fn check(config: &Config) -> Result<(), Error> {
     let Lease { min, max, default } = &config.lease;
     if !(min.0..=max.0).contains(&default.0) {
         return Err(fault("lease", "must have min <= default <= max".to_owned()));
+    }
+    if config.signing.overlap.0 > OVERLAP_MAX {
+        return Err(fault("signing.overlap", "must be at most 30d".to_owned()));
     }
     let (asked, most) = (config.filters.limits(), Limits::HARD);
     let bounded = [
@@ -295,6 +301,7 @@ mod tests {
             ("TIDINGS__EVENTS__BATCH_MAX", "many"),
             ("TIDINGS__DELIVERY__IN_FLIGHT_MAX", "0"),
             ("TIDINGS__LOG__SEGMENT_SIZE", "16"),
+            ("TIDINGS__SIGNING__OVERLAP", "31d"),
         ] {
             assert!(load_env(&[(key, value)]).is_err(), "{key}={value}");
         }

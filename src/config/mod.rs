@@ -2,9 +2,11 @@
 //! there does not exist. Files, environment and command line are laid over it, in this order.
 
 mod load;
+mod secrets;
 mod tree;
 
 pub use load::{Loaded, Sources, load};
+pub use secrets::{CREDENTIALS, read_private, seal_key, template_keys};
 pub use tree::*;
 
 /// The reference, with every key and its default.

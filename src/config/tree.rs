@@ -27,6 +27,7 @@ pub struct Config {
     pub subscriptions: Subscriptions,
     pub filters: Filters,
     pub templates: Templates,
+    pub signing: Signing,
     pub lease: Lease,
     pub delivery: Delivery,
     pub net: Net,
@@ -35,6 +36,9 @@ pub struct Config {
     /// Loopback only, no credentials asked. Set by `--dev` alone.
     #[serde(skip)]
     pub dev: bool,
+    /// Where the service manager puts credentials.
+    #[serde(skip)]
+    pub credentials: Option<PathBuf>,
 }
 
 impl Config {
@@ -124,7 +128,9 @@ Filters {
     path_depth_max: usize,
 });
 section!(/// `[templates]`
-    Templates { output_max: Size, capture_max: Size, hops_max: u32 });
+    Templates { output_max: Size, capture_max: Size, hops_max: u32, keys_dir: PathBuf });
+section!(/// `[signing]`
+    Signing { overlap: Span, seal_key_file: PathBuf });
 section!(/// `[lease]`
     Lease { min: Span, max: Span, default: Span });
 section!(/// `[delivery]`

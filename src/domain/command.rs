@@ -1,6 +1,7 @@
 //! Commands: what the hub is asked to do, the answers, and what deciding needs to know.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -10,6 +11,7 @@ use super::gap::{Gap, Missing};
 use super::lease::Bounds;
 use super::record::{Progress, Record, Token};
 use super::replay::Replay;
+use super::sign::Key;
 use super::sink::Sink;
 use super::subscription::{End, Subscription, Wish};
 use super::{Invalid, Offset, Timestamp};
@@ -30,6 +32,8 @@ pub enum Command {
         /// The change.
         change: Change,
     },
+    /// Sign with a new key from now on.
+    Rotate(Box<Rotation>),
     /// End what is due: leases, and ended subscriptions that were kept long enough.
     Sweep,
     /// Keep a new token.
@@ -127,6 +131,19 @@ pub enum Change {
     Delete,
 }
 
+/// A new signing key for a subscription that there is.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// Its id.
+    pub id: String,
+    /// Who asks.
+    pub actor: Actor,
+    /// The new key.
+    pub key: Key,
+    /// How long the key so far signs beside it.
+    pub overlap: Duration,
+}
+
 /// What became of a delivery that is an exception to its lane's cursor.
 #[derive(Debug, Clone)]
 pub enum Settlement {
@@ -210,6 +227,9 @@ pub enum Refusal {
     /// Only one replay at a time.
     #[error("the subscription {0:?} is being replayed; wait for the end, or give that replay up")]
     Replaying(String),
+    /// There is no signing key to replace.
+    #[error("the deliveries of subscription {0:?} are not signed; set its member signing first")]
+    Unsigned(String),
     /// The id is taken by somebody else.
     #[error("the id {0:?} is taken")]
     Taken(String),
@@ -230,7 +250,7 @@ pub struct Rules {
     /// Bounds of leases.
     pub lease: Bounds,
     /// How long an ended subscription can still be looked at.
-    pub ended_keep: std::time::Duration,
+    pub ended_keep: Duration,
     /// Most subscriptions, ended ones included.
     pub subscriptions_max: usize,
 }

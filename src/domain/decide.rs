@@ -8,19 +8,18 @@ use smallvec::smallvec;
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use super::command::{
-    Actor, Change, Command, Decision, Expect, Overtaken, Put, Records, Refusal, Reply, Rules,
-    Settlement, View,
+    Actor, Command, Decision, Expect, Overtaken, Put, Records, Refusal, Reply, Rules, Settlement,
+    View,
 };
 use super::event::{Data, Event, Form, Origin};
 use super::gap::Missing;
 use super::lease::{Asked, Lease};
-use super::park;
 use super::record::Record;
 use super::replay;
 use super::subscription::{End, State, Subscription, Wish};
 use super::sweep;
 use super::topic::Topic;
-use super::{Invalid, Timestamp};
+use super::{Invalid, Timestamp, change, park};
 
 /// `source` of the events that the hub itself emits.
 pub const HUB_SOURCE: &str = "tidings";
@@ -36,8 +35,9 @@ pub fn decide(
         Command::Publish(event) => publish(view, event),
         Command::Put(put) => decide_put(view, *put, now, rules),
         Command::Change { id, actor, change } => {
-            decide_change(view, &id, &actor, change, now, rules)
+            change::change(view, &id, &actor, change, now, rules)
         }
+        Command::Rotate(rotation) => change::rotate(view, *rotation, now),
         Command::Sweep => sweep::sweep(view, now, rules),
         Command::CreateToken(token) => Ok(quiet(smallvec![Record::Token(Arc::new(token))])),
         Command::RevokeToken(id) => revoke(view, id, now),
@@ -79,7 +79,7 @@ fn publish(view: &dyn View, event: Arc<Event>) -> Result<Decision, Refusal> {
 
 fn decide_put(
     view: &dyn View,
-    put: Put,
+    mut put: Put,
     now: Timestamp,
     rules: &Rules,
 ) -> Result<Decision, Refusal> {
@@ -105,6 +105,9 @@ fn decide_put(
     }
     if held.is_none() && view.subscription_count() >= rules.subscriptions_max {
         return Err(Refusal::Full(rules.subscriptions_max));
+    }
+    if let Some(live) = live {
+        put.wish.signing.resume(&live.wish.signing);
     }
     let created = live.is_none();
     let (asked, lease) = match (put.wish.lease, live) {
@@ -133,54 +136,15 @@ fn decide_put(
     Ok(stored(subscription, created, records))
 }
 
-fn decide_change(
-    view: &dyn View,
-    id: &str,
-    actor: &Actor,
-    change: Change,
-    now: Timestamp,
-    rules: &Rules,
-) -> Result<Decision, Refusal> {
-    let held = view.subscription(id)?.filter(|held| may_touch(actor, held));
-    let mut subscription = held.ok_or_else(|| Refusal::NoSubscription(id.to_owned()))?;
-    if change == Change::Delete {
-        return Ok(delete(subscription, now));
-    }
-    subscription.check_live(now).map_err(Refusal::Ended)?;
-    match change {
-        Change::Renew(seconds) => {
-            let before = || subscription.lease.map(|lease| Asked::Seconds(lease.seconds));
-            let asked = seconds.map(Asked::Seconds).or_else(before).unwrap_or(Asked::Forever);
-            subscription.lease = Lease::grant(asked, rules.lease, now);
-        }
-        Change::Pause => subscription.state = State::Paused,
-        Change::Resume => subscription.state = State::Active,
-        Change::Delete => unreachable!("deletion was decided above"),
-    }
-    subscription.version += 1;
-    subscription.updated_at = now;
-    Ok(stored(subscription, false, smallvec![]))
-}
-
-fn stored(subscription: Subscription, created: bool, mut records: Records) -> Decision {
+pub(super) fn stored(
+    mut subscription: Subscription,
+    created: bool,
+    mut records: Records,
+) -> Decision {
+    subscription.wish.signing.forget(subscription.updated_at);
     let subscription = Arc::new(subscription);
     records.push(Record::Subscription(subscription.clone()));
     Decision { records, reply: Reply::Subscription { subscription, created } }
-}
-
-fn delete(subscription: Subscription, now: Timestamp) -> Decision {
-    let removed =
-        Record::SubscriptionRemoved { number: subscription.number, id: subscription.id.clone() };
-    let mut records = smallvec![removed];
-    if !subscription.state.is_ended() {
-        records.push(Record::Event(Arc::new(notice(
-            &subscription,
-            "ended",
-            Some(End::Deleted),
-            now,
-        ))));
-    }
-    quiet(records)
 }
 
 /// The token goes at once; what it owns ends in parts, since one group must stay bounded.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::cloudevents;
-use crate::domain::command::{Command, Expect, Put, Refusal, Reply, Settlement};
+use crate::domain::command::{Change, Command, Expect, Put, Refusal, Reply, Settlement};
 use crate::domain::delivery::{DeadLetter, Reason, Retry};
 use crate::domain::grant::Grants;
 use crate::domain::held::{Held, admin, notices, user};
@@ -102,6 +102,7 @@ fn an_ended_subscription_is_put_anew_under_a_new_number() {
         url: "http://elsewhere.lan/".parse().expect("valid"),
         method: Method::Post,
         headers: Default::default(),
+        access: Default::default(),
     };
     let gone = |number, sink| Command::EndGone { number, sink };
     let kept = state.run(gone(0, other), at(1)).expect("decided");

@@ -3,9 +3,11 @@
 //! Never here: a clock, dice, a file, a socket, a task. `now` and random bytes come in as
 //! arguments, so that the same code runs in production, in the simulator and in fuzzers.
 
+pub mod access;
 pub mod address;
 pub mod attribute;
 pub mod breaker;
+mod change;
 pub mod cloudevents;
 pub mod command;
 pub mod decide;
@@ -28,6 +30,7 @@ pub mod record;
 pub mod replay;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod secret;
 pub mod sign;
 pub mod sink;
 pub mod subscription;
@@ -37,6 +40,7 @@ mod terms;
 pub mod topic;
 pub mod trial;
 pub mod trie;
+pub mod vault;
 
 /// A position in the log, counted in records from 0. The cursor of every reader and the `id` of
 /// every SSE frame.

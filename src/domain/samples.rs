@@ -27,6 +27,7 @@ pub(crate) fn wish() -> Wish {
             url: "http://worker.lan/hook".parse().expect("valid"),
             method: Method::Post,
             headers: BTreeMap::new(),
+            access: Box::default(),
         },
         encoding: Encoding::Structured,
         signing: Signing::None,

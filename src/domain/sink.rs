@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::Invalid;
+use super::access::Access;
 use super::subscription::LABEL_BYTES_MAX;
 
 /// Most headers that a sink may add, and their length together.
@@ -31,8 +32,10 @@ pub enum Sink {
         url: Url,
         /// `POST`, `PUT` or `PATCH`.
         method: Method,
-        /// Headers to add.
+        /// Headers to add that are no credentials.
         headers: BTreeMap<String, String>,
+        /// What the target asks for before it takes deliveries.
+        access: Box<Access>,
     },
     /// Wherever the template's steps say.
     Steps,

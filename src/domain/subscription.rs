@@ -7,8 +7,10 @@ use super::encoding::Encoding;
 use super::filter::Filter;
 use super::lease::{Asked, Lease};
 use super::policy::Policy;
-use super::sign::Secret;
+use super::secret::Secret;
+use super::sign::Keys;
 use super::sink::{Sink, check_headers, check_url};
+use super::vault::Vault;
 use super::{Invalid, Offset, Timestamp};
 
 /// Longest id that a client may choose.
@@ -50,8 +52,24 @@ pub struct Wish {
 pub enum Signing {
     /// Not at all.
     None,
-    /// Standard Webhooks, scheme `v1`.
-    StandardWebhooks(Secret),
+    /// As Standard Webhooks says.
+    StandardWebhooks(Keys),
+}
+
+impl Signing {
+    /// Goes on with the earlier keys of what was before, if the newest is the same.
+    pub fn resume(&mut self, before: &Self) {
+        if let (Self::StandardWebhooks(keys), Self::StandardWebhooks(before)) = (self, before) {
+            keys.resume(before);
+        }
+    }
+
+    /// Forgets keys that no longer sign.
+    pub fn forget(&mut self, now: Timestamp) {
+        if let Self::StandardWebhooks(keys) = self {
+            keys.forget(now);
+        }
+    }
 }
 
 /// Where a new subscription starts.
@@ -211,9 +229,11 @@ impl Wish {
             return Err(Invalid::new("/labels", detail));
         }
         match (&self.sink, &self.encoding) {
-            (Sink::Http { url, headers, .. }, _) => {
+            (Sink::Http { url, headers, access, .. }, _) => {
                 check_url(url).map_err(|error| error.under("/sink/http/url"))?;
                 check_headers(headers).map_err(|error| error.under("/sink/http/headers"))?;
+                let checked = access.check(headers, url.scheme() == "https");
+                checked.map_err(|error| error.under("/sink/http"))?;
             }
             (Sink::Steps, Encoding::Template(template)) => {
                 template.check_targets().map_err(|error| error.under("/template"))?;
@@ -224,6 +244,23 @@ impl Wish {
             batch.check().map_err(|error| error.under("/encoding"))?;
         }
         self.policy.check().map_err(|error| error.under("/policy"))
+    }
+
+    /// Whether a secret in it is not sealed.
+    pub fn is_open(&self) -> bool {
+        let sink = matches!(&self.sink, Sink::Http { access, .. } if access.is_open());
+        sink || matches!(&self.signing, Signing::StandardWebhooks(keys) if keys.is_open())
+    }
+
+    /// Seals what is open, for the subscription with this id.
+    pub fn seal(&mut self, vault: &Vault, id: &str) {
+        let seal = |secret: &mut Secret| secret.seal(vault, id);
+        if let Sink::Http { access, .. } = &mut self.sink {
+            access.secrets_mut().for_each(seal);
+        }
+        if let Signing::StandardWebhooks(keys) = &mut self.signing {
+            keys.secrets_mut().for_each(seal);
+        }
     }
 }
 

@@ -44,6 +44,7 @@ codes! {
     SUBSCRIPTION_INVALID: "E-SUBSCRIPTION-INVALID" 400 "The subscription is not valid";
     SUBSCRIPTION_TAKEN: "E-SUBSCRIPTION-TAKEN" 409 "The subscription's id is taken";
     SUBSCRIPTION_UNKNOWN: "E-SUBSCRIPTION-UNKNOWN" 404 "There is no such subscription";
+    SUBSCRIPTION_UNSIGNED: "E-SUBSCRIPTION-UNSIGNED" 409 "The subscription is not signed";
     SUBSCRIPTIONS_FULL: "E-SUBSCRIPTIONS-FULL" 429 "The hub holds as many subscriptions as it may";
     TESTS_FULL: "E-TESTS-FULL" 429 "As many tests run as may";
     TOKEN_INVALID: "E-TOKEN-INVALID" 400 "The token's description is not valid";

@@ -72,6 +72,7 @@ impl Problem {
             Refusal::Ended(End::Expired) => codes::LEASE_EXPIRED,
             Refusal::Ended(_) => codes::SUBSCRIPTION_ENDED,
             Refusal::Replaying(_) => codes::REPLAY_RUNNING,
+            Refusal::Unsigned(_) => codes::SUBSCRIPTION_UNSIGNED,
             Refusal::Taken(_) => codes::SUBSCRIPTION_TAKEN,
             Refusal::Full(_) => codes::SUBSCRIPTIONS_FULL,
             Refusal::Invalid(error) => return Self::invalid(invalid, error.clone()),
@@ -175,6 +176,7 @@ mod tests {
         check(flow::Error::Store("x".to_owned()), "E-STORE-FAILED", 503);
         check(refused(Refusal::NoSubscription("a".to_owned())), "E-SUBSCRIPTION-UNKNOWN", 404);
         check(refused(Refusal::Taken("a".to_owned())), "E-SUBSCRIPTION-TAKEN", 409);
+        check(refused(Refusal::Unsigned("a".to_owned())), "E-SUBSCRIPTION-UNSIGNED", 409);
         check(refused(Refusal::VersionMismatch(3)), "E-VERSION-MISMATCH", 412);
         check(refused(Refusal::Ended(End::Expired)), "E-LEASE-EXPIRED", 410);
         check(refused(Refusal::Ended(End::Gone)), "E-SUBSCRIPTION-ENDED", 410);

@@ -55,6 +55,8 @@ pub struct Deps {
     pub metrics: Arc<Metrics>,
     /// Judges the targets of subscriptions.
     pub guard: Arc<Guard>,
+    /// Checks the keys of subscriptions.
+    pub keyring: flow::Keyring,
     /// One-time key of the set-up URL, if one was printed.
     pub setup: Option<String>,
     /// The sign to end event streams.
@@ -72,6 +74,7 @@ pub(crate) struct App {
     pub(crate) trial: flow::Trial,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) guard: Arc<Guard>,
+    pub(crate) keyring: flow::Keyring,
     pub(crate) stop: Stop,
     pub(crate) registry: Registry,
     pub(crate) sessions: Sessions,
@@ -101,6 +104,7 @@ pub fn router(deps: Deps) -> Router {
         trial: deps.trial,
         metrics: deps.metrics,
         guard: deps.guard,
+        keyring: deps.keyring,
         stop: deps.stop,
     });
     let mut router = Router::new();

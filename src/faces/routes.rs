@@ -4,7 +4,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::api::{
-    backup, changes, dead_letters, events, explain, history, preview, replay, status,
+    backup, changes, dead_letters, events, explain, history, preview, replay, rotation, status,
     subscriptions, tokens, trial,
 };
 use super::router::Hub;
@@ -33,6 +33,7 @@ pub(crate) const ROUTES: &[Route] = &[
     ("post", "/v1/subscriptions/{id}/replay", |m| on(m, replay::begin)),
     ("delete", "/v1/subscriptions/{id}/replay", |m| on(m, replay::cancel)),
     ("post", "/v1/subscriptions/{id}/test", |m| on(m, trial::test)),
+    ("post", "/v1/subscriptions/{id}/rotate-secret", |m| on(m, rotation::rotate)),
     ("get", "/v1/dead-letters", |m| on(m, dead_letters::list)),
     ("post", "/v1/tokens", |m| on(m, tokens::create)),
     ("get", "/v1/tokens", |m| on(m, tokens::list)),

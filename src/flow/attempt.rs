@@ -1,6 +1,5 @@
 //! One attempt of one delivery: encode, judge the address, sign, send. The order is fixed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use http::header::RETRY_AFTER;
 use super::Gate;
 use super::batch::Other;
 use super::ingest::Ingest;
-use super::request::{Made, Occasion};
+use super::keyring::Keyring;
+use super::request::{Made, Occasion, Unmade};
 use super::strand::Begin;
 use super::targets::Server;
 use crate::clock::{self, Stopwatch};
@@ -20,7 +20,7 @@ use crate::domain::encoding::Encoding;
 use crate::domain::event::Event;
 use crate::domain::record::Entry;
 use crate::domain::subscription::Subscription;
-use crate::domain::template::{Key, Response};
+use crate::domain::template::Response;
 use crate::domain::{Offset, Timestamp};
 use crate::net::dial::{self, Client, Failure};
 use crate::store::Reader;
@@ -37,13 +37,12 @@ pub(super) struct Tools {
     pub(super) ingest: Ingest,
     pub(super) gate: Gate,
     pub(super) templates: Templates,
+    pub(super) keyring: Keyring,
 }
 
 /// What templates are rendered with and held to.
 #[derive(Debug, Clone)]
 pub(super) struct Templates {
-    /// Keys of the filter `hmac`, by name.
-    pub(super) keys: BTreeMap<String, Key>,
     /// The most bytes that one step may make.
     pub(super) output_max: usize,
     /// The most bytes that all captures of one delivery may have.
@@ -55,7 +54,6 @@ pub(super) struct Templates {
 impl Templates {
     pub(super) fn new(config: &config::Templates) -> Self {
         Self {
-            keys: BTreeMap::new(),
             output_max: config.output_max.bytes(),
             capture_max: config.capture_max.bytes(),
             hops_max: config.hops_max,
@@ -204,34 +202,38 @@ impl Run<'_> {
         let subscription = self.task.subscription.clone();
         match &subscription.wish.encoding {
             Encoding::Template(template) => self.take_steps(template, event).await,
-            _ => {
-                let made = self.occasion(event, &subscription).whole().map_err(unmakeable)?;
-                self.send(made, true).await.map(|(tried, _answer)| tried)
-            }
+            _ => match self.occasion(event, &subscription).whole() {
+                Ok(made) => self.send(made, true).await.map(|(tried, _answer)| tried),
+                Err(unmade) => self.unmade(unmade),
+            },
         }
     }
 
     pub(super) fn occasion<'a>(
-        &self,
+        &'a self,
         event: &'a Event,
         subscription: &'a Subscription,
     ) -> Occasion<'a> {
         let Begin { offset, number: attempt, .. } = self.task.begin;
-        let (replay, test) = (self.task.replay, false);
-        Occasion { subscription, event, offset, attempt, replay, test, at: self.at }
+        let (replay, vault) = (self.task.replay, self.tools.keyring.vault());
+        let (test, at) = (false, self.at);
+        Occasion { subscription, event, offset, attempt, replay, test, at, vault }
     }
 
     /// Sends one request, to the server that the lane delivers to or to another one. The answer,
     /// where there was one.
     pub(super) async fn send(
         &self,
-        made: Made,
+        mut made: Made,
         of_server: bool,
     ) -> Result<(Tried, Option<dial::Answer>), Unsent> {
         let policy = &self.task.subscription.wish.policy;
+        let identity = made.identity.take();
         let kept = made.clone();
         let request = made.into_request().map_err(unmakeable)?;
-        let (outcome, answer) = match self.tools.client.send(request, policy.timeout).await {
+        let client = &self.tools.client;
+        let sent = client.send_as(request, identity.as_ref(), policy.timeout).await;
+        let (outcome, answer) = match sent {
             Ok(answer) => {
                 let retry_after = retry_after(&answer.headers, self.at);
                 let status = answer.status.as_u16();
@@ -250,6 +252,18 @@ impl Run<'_> {
             request = Some(kept.sent());
         }
         Ok((Tried { attempt, request, of_server }, answer))
+    }
+
+    /// What comes of it where there is no request. A secret that cannot be opened is an attempt
+    /// that failed, by no fault of the target: the operator can bring the right key.
+    pub(super) fn unmade(&self, unmade: Unmade) -> Result<Tried, Unsent> {
+        match unmade {
+            Unmade::Unfit(why) => Err(unmakeable(why)),
+            Unmade::Locked(locked) => {
+                let attempt = self.attempt(Outcome::Failed(locked.to_string()));
+                Ok(Tried { attempt, request: None, of_server: false })
+            }
+        }
     }
 
     /// The attempt as it ended just now.

@@ -1,7 +1,7 @@
 //! Several events in one request: the CloudEvents JSON batch format. Each is settled on its own;
 //! what cannot be sent does not hold back the others.
 
-use super::attempt::{Report, Run, Tried, Unsent, unmakeable};
+use super::attempt::{Report, Run, Tried, Unsent};
 use super::lane::{Lane, Limits};
 use super::strand::{Begin, Strand};
 use crate::domain::Timestamp;
@@ -102,7 +102,9 @@ impl Run<'_> {
             return Err(Unsent::Unmakeable(Reason::EventGone, why));
         };
         let subscription = self.task.subscription.clone();
-        let made = self.occasion(first, &subscription).batch(&events).map_err(unmakeable)?;
-        self.send(made, true).await.map(|(tried, _answer)| tried)
+        match self.occasion(first, &subscription).batch(&events) {
+            Ok(made) => self.send(made, true).await.map(|(tried, _answer)| tried),
+            Err(unmade) => self.unmade(unmade),
+        }
     }
 }

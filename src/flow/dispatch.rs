@@ -12,6 +12,7 @@ use super::attempt::{self, Report, Templates, Tools};
 use super::board::Board;
 use super::gate::Gate;
 use super::ingest::Ingest;
+use super::keyring::Keyring;
 use super::lanes::Lanes;
 use super::live::{BATCH, READ_PAUSE, next_batch};
 use super::preview::Preview;
@@ -60,6 +61,7 @@ impl Dispatch {
         submit: Submit,
         client: Client,
         gate: Gate,
+        keyring: Keyring,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Lanes), Error> {
         let mut resume = reader.resume().await?;
@@ -69,6 +71,7 @@ impl Dispatch {
             ingest: Ingest::new(submit.clone(), metrics.clone()),
             gate: gate.clone(),
             templates: Templates::new(&config.templates),
+            keyring,
         });
         let retries = std::mem::take(&mut resume.retries);
         let mut board = Board::new(config, resume, gate, metrics, clock::now());

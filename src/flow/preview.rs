@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::Error;
 use super::attempt::Tools;
-use super::request::{Made, Occasion};
+use super::request::{Made, Occasion, Unmade};
 use crate::clock::{self, Stopwatch};
 use crate::domain::delivery::{Reason, Sent, is_too_old};
 use crate::domain::encoding::Encoding;
@@ -233,13 +233,14 @@ impl Look<'_> {
 impl Tools {
     /// The first attempt of a delivery.
     pub(super) fn first_time<'a>(
-        &self,
+        &'a self,
         subscription: &'a Subscription,
         event: &'a Event,
         offset: Offset,
         at: Timestamp,
     ) -> Occasion<'a> {
-        Occasion { subscription, event, offset, attempt: 1, replay: false, test: false, at }
+        let (attempt, replay, test, vault) = (1, false, false, self.keyring.vault());
+        Occasion { subscription, event, offset, attempt, replay, test, at, vault }
     }
 
     fn plan_steps(&self, template: &Template, occasion: &Occasion<'_>) -> Vec<Planned> {
@@ -274,11 +275,12 @@ impl Tools {
 }
 
 impl Planned {
-    fn of(made: Result<Made, String>, pointer: &str) -> Self {
+    fn of(made: Result<Made, Unmade>, pointer: &str) -> Self {
         match made {
             Ok(made) => Self::Request(made.shown(BODY_SHOWN_MAX)),
-            Err(detail) => {
-                Self::Fault { reason: Reason::Template, pointer: pointer.to_owned(), detail }
+            Err(unmade) => {
+                let (pointer, detail) = (pointer.to_owned(), unmade.to_string());
+                Self::Fault { reason: Reason::Template, pointer, detail }
             }
         }
     }

@@ -6,6 +6,7 @@ use http::{HeaderMap, Request};
 use http_body_util::Full;
 use url::Url;
 
+use super::keyring;
 use crate::clock;
 use crate::domain::cloudevents::{self, STRUCTURED};
 use crate::domain::delivery::{Excerpt, Sent, delivery_id};
@@ -14,7 +15,9 @@ use crate::domain::event::Event;
 use crate::domain::sink::{MASK, Sink, is_credential};
 use crate::domain::subscription::{Signing, Subscription};
 use crate::domain::template;
+use crate::domain::vault::{Locked, Vault};
 use crate::domain::{Offset, Timestamp};
+use crate::net::identity::Identity;
 
 /// The longest part of a request's body that is kept with a dead letter.
 const BODY_KEPT_MAX: usize = 4_096;
@@ -26,6 +29,19 @@ pub(crate) struct Made {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// TLS that its target asks for.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// Why there is no request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unmade {
+    /// None can be made of the event, now or later.
+    #[error("{0}")]
+    Unfit(String),
+    /// A secret cannot be opened, as long as the hub has the key that it has.
+    #[error(transparent)]
+    Locked(#[from] Locked),
 }
 
 /// Which attempt of which delivery a request is made for.
@@ -40,22 +56,19 @@ pub(crate) struct Occasion<'a> {
     /// It is a test: the event is not in the log, and no delivery may be taken for this one.
     pub(crate) test: bool,
     pub(crate) at: Timestamp,
+    /// Opens the subscription's secrets.
+    pub(crate) vault: &'a Vault,
 }
 
 impl Occasion<'_> {
     /// The request that carries the whole event to the sink.
-    pub(crate) fn whole(&self) -> Result<Made, String> {
-        let Sink::Http { url, method, .. } = &self.subscription.wish.sink else {
-            return Err("the subscription has no sink".to_owned());
-        };
-        let (mut headers, body) = content(&self.subscription.wish.encoding, self.event);
-        self.add_sinks_headers(&mut headers).map_err(|error| error.to_string())?;
-        let (method, url) = (method.as_str(), url.clone());
-        self.finish(Made { method, url, headers, body }, 0)
+    pub(crate) fn whole(&self) -> Result<Made, Unmade> {
+        let (headers, body) = content(&self.subscription.wish.encoding, self.event);
+        self.for_sink(headers, body)
     }
 
     /// The request that carries the whole event and no other one.
-    pub(crate) fn alone(&self) -> Result<Made, String> {
+    pub(crate) fn alone(&self) -> Result<Made, Unmade> {
         match self.subscription.wish.encoding {
             Encoding::Batch(_) => self.batch(&[self.event]),
             _ => self.whole(),
@@ -63,39 +76,50 @@ impl Occasion<'_> {
     }
 
     /// The request that carries several events to the sink, this one first.
-    pub(crate) fn batch(&self, events: &[&Event]) -> Result<Made, String> {
-        let Sink::Http { url, method, .. } = &self.subscription.wish.sink else {
-            return Err("the subscription has no sink".to_owned());
-        };
+    pub(crate) fn batch(&self, events: &[&Event]) -> Result<Made, Unmade> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(cloudevents::BATCH));
-        self.add_sinks_headers(&mut headers).map_err(|error| error.to_string())?;
-        let body = Bytes::from(cloudevents::print_batch(events));
-        let (method, url) = (method.as_str(), url.clone());
-        self.finish(Made { method, url, headers, body }, 0)
+        self.for_sink(headers, Bytes::from(cloudevents::print_batch(events)))
     }
 
     /// The request that a template's step made.
-    pub(crate) fn of_step(&self, step: usize, request: template::Request) -> Result<Made, String> {
-        let mut headers = HeaderMap::new();
-        let mut add = || -> Result<(), http::Error> {
-            if request.to_sink {
-                self.add_sinks_headers(&mut headers)?;
-            }
-            for (name, value) in &request.headers {
-                headers.insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
-            }
-            Ok(())
-        };
-        add().map_err(|error| error.to_string())?;
+    pub(crate) fn of_step(&self, step: usize, request: template::Request) -> Result<Made, Unmade> {
         let (method, body) = (request.method.as_str(), request.body.unwrap_or_default());
-        self.finish(Made { method, url: request.url, headers, body }, step)
+        let (url, headers) = (request.url, HeaderMap::new());
+        let mut made = Made { method, url, headers, body, identity: None };
+        if request.to_sink {
+            self.add_sinks_own(&mut made)?;
+        }
+        for (name, value) in &request.headers {
+            made.insert(name, value, false)?;
+        }
+        self.finish(made, step)
     }
 
-    fn add_sinks_headers(&self, headers: &mut HeaderMap) -> Result<(), http::Error> {
-        let Sink::Http { headers: own, .. } = &self.subscription.wish.sink else { return Ok(()) };
-        for (name, value) in own {
-            headers.insert(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+    fn for_sink(&self, headers: HeaderMap, body: Bytes) -> Result<Made, Unmade> {
+        let Sink::Http { url, method, .. } = &self.subscription.wish.sink else {
+            return Err(Unmade::Unfit("the subscription has no sink".to_owned()));
+        };
+        let (method, url) = (method.as_str(), url.clone());
+        let mut made = Made { method, url, headers, body, identity: None };
+        self.add_sinks_own(&mut made)?;
+        self.finish(made, 0)
+    }
+
+    /// Adds what the sink says of every request: its headers, its credentials, its TLS.
+    fn add_sinks_own(&self, made: &mut Made) -> Result<(), Unmade> {
+        let Sink::Http { headers, access, .. } = &self.subscription.wish.sink else {
+            return Ok(());
+        };
+        let owner = &self.subscription.id;
+        for (name, value) in headers {
+            made.insert(name, value, false)?;
+        }
+        for (name, value) in access.open_headers(self.vault, owner)? {
+            made.insert(&name, &value, true)?;
+        }
+        if let Some(tls) = &access.tls {
+            made.identity = Some(keyring::identity(self.vault, owner, tls)?);
         }
         Ok(())
     }
@@ -110,12 +134,8 @@ impl Occasion<'_> {
     }
 
     /// Adds what the hub says of a delivery, and the signature over its body.
-    fn finish(&self, mut made: Made, step: usize) -> Result<Made, String> {
-        let mut hub = |name: &'static str, value: &str| -> Result<(), String> {
-            let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
-            made.headers.insert(HeaderName::from_static(name), value);
-            Ok(())
-        };
+    fn finish(&self, mut made: Made, step: usize) -> Result<Made, Unmade> {
+        let mut hub = |name: &str, value: &str| made.insert(name, value, false);
         match self.test {
             true => hub("tidings-test", "true")?,
             false => hub("tidings-offset", &self.offset.to_string())?,
@@ -128,18 +148,28 @@ impl Occasion<'_> {
         hub("traceparent", &traceparent(self.event))?;
         hub("user-agent", concat!("tidings/", env!("CARGO_PKG_VERSION")))?;
         let id = step_id(&self.id(), step);
-        let seconds = self.at.as_second();
         hub("webhook-id", &id)?;
-        hub("webhook-timestamp", &seconds.to_string())?;
-        if let Signing::StandardWebhooks(secret) = &self.subscription.wish.signing {
-            let signature = secret.sign(&id, seconds, &made.body);
-            hub("webhook-signature", &signature)?;
+        hub("webhook-timestamp", &self.at.as_second().to_string())?;
+        if let Signing::StandardWebhooks(keys) = &self.subscription.wish.signing {
+            let owner = &self.subscription.id;
+            let signature = keys.sign(self.vault, owner, &id, self.at, &made.body)?;
+            made.insert("webhook-signature", &signature, false)?;
         }
         Ok(made)
     }
 }
 
 impl Made {
+    /// Puts a header in the place of one of the same name. A credential is never shown.
+    fn insert(&mut self, name: &str, value: &str, is_credential: bool) -> Result<(), Unmade> {
+        let unfit = |error: http::Error| Unmade::Unfit(error.to_string());
+        let name = HeaderName::try_from(name).map_err(|error| unfit(error.into()))?;
+        let mut value = HeaderValue::try_from(value).map_err(|error| unfit(error.into()))?;
+        value.set_sensitive(is_credential);
+        self.headers.insert(name, value);
+        Ok(())
+    }
+
     /// The request as the client takes it.
     pub(crate) fn into_request(self) -> Result<Request<Full<Bytes>>, String> {
         let request = Request::builder().method(self.method).uri(self.url.as_str());
@@ -158,7 +188,7 @@ impl Made {
     /// The request as it is shown: credentials masked, so many of the body's first bytes.
     pub(crate) fn shown(&self, body_bytes_max: usize) -> Sent {
         let show = |(name, value): (&HeaderName, &HeaderValue)| {
-            let value = match is_credential(name.as_str()) {
+            let value = match value.is_sensitive() || is_credential(name.as_str()) {
                 true => MASK.to_owned(),
                 false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
             };

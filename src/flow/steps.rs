@@ -34,8 +34,10 @@ impl Run<'_> {
             let (tried, response) = match self.render(template, event, &captures)? {
                 Rendered::Request(request) => {
                     let subscription = self.task.subscription.clone();
-                    let made = self.occasion(event, &subscription).of_step(step, request);
-                    let made = made.map_err(unmakeable)?;
+                    let made = match self.occasion(event, &subscription).of_step(step, request) {
+                        Ok(made) => made,
+                        Err(unmade) => return self.unmade(unmade),
+                    };
                     let of_server = made.url.origin().ascii_serialization() == *self.task.server;
                     let (tried, answer) = self.send(made, of_server).await?;
                     let response = self.capture(template, answer.as_ref());
@@ -107,7 +109,7 @@ impl Tools {
             captures,
             subscription: occasion.subscription,
             responses,
-            keys: &self.templates.keys,
+            keys: self.keyring.hmac(),
             output_bytes_max: self.templates.output_max,
         };
         template.render(step, &context)

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::attempt::{self, Tools};
 use super::preview::{BODY_SHOWN_MAX, Planned};
-use super::request::{Made, Occasion};
+use super::request::{Made, Occasion, Unmade};
 use crate::clock::{self, Stopwatch};
 use crate::domain::delivery::{Answer, Outcome, Reason};
 use crate::domain::encoding::Encoding;
@@ -114,13 +114,14 @@ impl Trial {
     async fn send(
         &self,
         occasion: &Occasion<'_>,
-        made: Result<Made, String>,
+        made: Result<Made, Unmade>,
         pointer: &str,
     ) -> (Exchange, Option<dial::Answer>) {
-        let made = match made {
+        let mut made = match made {
             Ok(made) => made,
-            Err(detail) => return (Exchange::unmade(pointer, detail), None),
+            Err(unmade) => return (Exchange::unmade(pointer, unmade.to_string()), None),
         };
+        let identity = made.identity.take();
         let planned = Planned::Request(made.shown(BODY_SHOWN_MAX));
         let request = match made.into_request() {
             Ok(request) => request,
@@ -128,7 +129,8 @@ impl Trial {
         };
         let watch = Stopwatch::start();
         let limit = occasion.subscription.wish.policy.timeout;
-        let (outcome, answer) = match self.tools.client.send(request, limit).await {
+        let client = &self.tools.client;
+        let (outcome, answer) = match client.send_as(request, identity.as_ref(), limit).await {
             Ok(answer) => {
                 let (status, retry_after) = (answer.status.as_u16(), None);
                 (Outcome::Answered { status, retry_after }, Some(answer))

@@ -17,27 +17,22 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
 
 use super::Error;
+use super::identity::Identity;
+use super::pools::{Pool, Pools};
 use super::uplink::Uplink;
 use crate::config::Net;
 use crate::domain::address::{Guard, Refusal};
-
-/// Connections kept open to one target while nothing is sent.
-const IDLE_PER_TARGET_MAX: usize = 64;
-
-/// How long an unused connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Names that are looked up at the same time.
 const LOOKUPS_MAX: usize = 32;
@@ -78,7 +73,7 @@ pub struct Answer {
 /// Sends requests. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pool: legacy::Client<HttpsConnector<Dialer>, Full<Bytes>>,
+    pools: Arc<Pools>,
     uplink: Uplink,
     answer_max: usize,
 }
@@ -97,26 +92,9 @@ impl Client {
     pub fn new(config: &Net, guard: Arc<Guard>) -> Result<Self, Error> {
         let dialer = Dialer::new(guard, config.connect_timeout.0);
         let uplink = Uplink::new(dialer.clone(), &config.canaries);
-        let tls = ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Roots(error.to_string()))?
-        .with_root_certificates(roots(&config.extra_ca_file)?)
-        .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(dialer);
-        let pool = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_max_idle_per_host(IDLE_PER_TARGET_MAX)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector);
-        Ok(Self { pool, uplink, answer_max: config.answer_max.bytes() })
+        let pools = Pools::new(dialer, roots(&config.extra_ca_file)?);
+        let pools = Arc::new(pools.map_err(|fault| Error::Roots(fault.to_string()))?);
+        Ok(Self { pools, uplink, answer_max: config.answer_max.bytes() })
     }
 
     /// Sends a request and reads the answer, all within one limit of time. A body that breaks off
@@ -126,7 +104,25 @@ impl Client {
         request: Request<Full<Bytes>>,
         limit: Duration,
     ) -> Result<Answer, Failure> {
-        match self.exchange(request, limit).await {
+        self.send_as(request, None, limit).await
+    }
+
+    /// Sends a request under the identity that its target asks for.
+    pub async fn send_as(
+        &self,
+        request: Request<Full<Bytes>>,
+        identity: Option<&Identity>,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
+        let own;
+        let pool = match identity {
+            None => self.pools.plain(),
+            Some(identity) => {
+                own = self.pools.of(identity);
+                own.as_ref().map_err(|fault| Failure::Failed(fault.to_string()))?
+            }
+        };
+        match self.exchange(pool, request, limit).await {
             Err(Failure::Failed(why)) if self.uplink.is_down().await => Err(Failure::Offline(why)),
             other => other,
         }
@@ -134,11 +130,12 @@ impl Client {
 
     async fn exchange(
         &self,
+        pool: &Pool,
         request: Request<Full<Bytes>>,
         limit: Duration,
     ) -> Result<Answer, Failure> {
         let deadline = Instant::now() + limit;
-        let response = timeout_at(deadline, self.pool.request(request)).await;
+        let response = timeout_at(deadline, pool.request(request)).await;
         let response = response
             .map_err(|_| Failure::Failed(format!("no answer within {limit:?}")))?
             .map_err(|error| failure(&error))?;
@@ -151,7 +148,7 @@ impl Client {
 
     /// Sends a request and hands the answer over as it comes; for event streams.
     pub async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        self.pool.request(request).await.map_err(|error| failure(&error))
+        self.pools.plain().request(request).await.map_err(|error| failure(&error))
     }
 }
 

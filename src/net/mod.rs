@@ -1,6 +1,8 @@
 //! Layer 1: all sockets that are not MQTT's. Outbound ones are made in `dial` and nowhere else.
 
 pub mod dial;
+pub mod identity;
+mod pools;
 pub mod serve;
 mod uplink;
 

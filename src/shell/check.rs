@@ -23,7 +23,13 @@ pub(super) fn run(args: &Args, sources: &Sources) -> Result<(), Error> {
         print_tree(&loaded);
     }
     let dir = &loaded.config.data.dir;
+    config::template_keys(&loaded.config)?;
+    let has_key = store::check_seal_key(&loaded.config)?;
     print::line("configuration: good");
+    print::line(match has_key {
+        true => "sealing key: good",
+        false => "sealing key: none yet; a start makes one in the data directory",
+    });
     if !dir.exists() {
         print::line(&format!("store: none yet in {}", dir.display()));
         return Ok(());

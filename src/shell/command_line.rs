@@ -94,11 +94,14 @@ fn dispatch(args: Args) -> Result<(), Error> {
     }
 }
 
-/// The variables that configure the hub. What else the environment holds need not be text.
+/// The variables that configure the hub, and where its credentials are. What else the environment
+/// holds need not be text.
 fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, Error> {
-    let ours = |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX);
+    let ours = |(name, _): &(OsString, OsString)| {
+        name.as_encoded_bytes().starts_with(PREFIX) || name == config::CREDENTIALS
+    };
     let text = |(name, value): (OsString, OsString)| {
         let source_name = name.to_string_lossy().into_owned();
         let bad = |_| config::Error { source_name, problem: "is not UTF-8".to_owned() };

@@ -7,7 +7,7 @@ use crate::{broker, net, run, store};
 pub(super) fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage(_) => 2,
-        Error::Config(_) => 78,
+        Error::Config(_) | Error::Run(run::Error::Config(_)) => 78,
         Error::Run(run::Error::Store(error)) | Error::Store(error) => of_store(error),
         Error::Run(error) if address_in_use(error) => 69,
         Error::Run(run::Error::PartEnded(_)) => 70,
@@ -29,6 +29,7 @@ pub(super) fn address_in_use(error: &run::Error) -> bool {
 fn of_store(error: &store::Error) -> u8 {
     match error {
         store::Error::Locked(_) => 75,
+        store::Error::Key(_) => 78,
         store::Error::Full(_)
         | store::Error::Floor { .. }
         | store::Error::Io(_)

@@ -48,6 +48,7 @@ impl Floor {
         match command {
             Command::Publish(_) | Command::Put(_) | Command::CreateToken(_) => true,
             Command::Change { .. }
+            | Command::Rotate(_)
             | Command::Sweep
             | Command::RevokeToken(_)
             | Command::Settle(_)

@@ -25,6 +25,7 @@ mod reader;
 mod rebuild;
 mod resume;
 mod retention;
+mod seal_key;
 mod sled_tables;
 mod snapshot;
 mod staged;
@@ -48,6 +49,7 @@ pub use lock::Lock;
 pub use open::{Store, open, open_on};
 pub use reader::{Counts, DeadLetterKey, Reader, Stretch};
 pub use resume::Resume;
+pub use seal_key::check_seal_key;
 pub use status::{Damage, Disk, Snapshot, StoreStatus};
 pub use tables::{Batch, Memory, Rows, Tables};
 pub use verify::{Findings, repair, verify};
@@ -70,6 +72,9 @@ pub enum Error {
     /// Reading or writing failed: nothing was written.
     #[error("{0}")]
     Io(String),
+    /// The key that seals secrets cannot be used as it is.
+    #[error("{0}")]
+    Key(String),
     /// A backup cannot be written or read.
     #[error("backup: {0}")]
     Backup(String),

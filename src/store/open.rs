@@ -18,9 +18,10 @@ use super::tables::Tables;
 use super::tail::Tail;
 use super::warmth::Warmth;
 use super::writer::{Deps, Submit, Writer};
-use super::{Error, staged};
+use super::{Error, seal_key, staged};
 use crate::config::Config;
 use crate::domain::record::Token;
+use crate::domain::vault::Vault;
 use crate::telemetry::Metrics;
 
 /// A segment ends at this part of the age at which events go, so that they go about then also
@@ -38,13 +39,16 @@ pub struct Store {
     pub writer: Writer,
     /// What takes snapshots and lets old records go.
     pub keeper: Keeper,
+    /// What opens the secrets that the writer seals.
+    pub vault: Arc<Vault>,
 }
 
 /// Opens the store in the configured directory, or begins one. The lock keeps other processes out
 /// as long as it lives.
 pub fn open(config: &Config, metrics: Arc<Metrics>) -> Result<(Store, Lock), Error> {
     let lock = Lock::take(&config.data.dir)?;
-    Ok((open_on(Arc::new(Machine), config, metrics)?, lock))
+    let vault = seal_key::vault(config)?;
+    Ok((open_on(Arc::new(Machine), config, metrics, vault)?, lock))
 }
 
 /// Opens the store on any machine. Nobody else may have it open.
@@ -52,6 +56,7 @@ pub fn open_on(
     host: Arc<dyn Host>,
     config: &Config,
     metrics: Arc<Metrics>,
+    vault: Arc<Vault>,
 ) -> Result<Store, Error> {
     let dir = &config.data.dir;
     host.create_dir(dir).map_err(|error| Error::io(dir, &error))?;
@@ -95,8 +100,8 @@ pub fn open_on(
     let keeper = Keeper::new(host.clone(), config, shared.clone(), metrics.clone());
     let rules = config.rules();
     let deps = Deps { host, log, shared: shared.clone(), window, rules, metrics, marker, floor };
-    let (writer, submit) = Writer::new(deps, &config.log);
-    Ok(Store { reader: Reader(shared), submit, writer, keeper })
+    let (writer, submit) = Writer::new(deps, vault.clone(), &config.log);
+    Ok(Store { reader: Reader(shared), submit, writer, keeper, vault })
 }
 
 fn read_tokens(tables: &dyn Tables) -> Result<HashMap<String, Arc<Token>>, Error> {

@@ -9,6 +9,7 @@ use crate::config::{self, Config, Size, Sources};
 use crate::domain::cloudevents;
 use crate::domain::command::{Actor, Change, Command, Expect, Put, Refusal, Reply};
 use crate::domain::samples::wish;
+use crate::domain::vault::Vault;
 use crate::telemetry::Metrics;
 
 pub(super) struct Open {
@@ -26,13 +27,18 @@ pub(super) fn config(dir: &Path) -> Config {
     config
 }
 
+/// A vault for stores that are opened on machines of tests.
+pub(super) fn vault() -> Arc<Vault> {
+    Arc::new(Vault::new(&[7; 32]))
+}
+
 pub(super) fn start(dir: &Path) -> Open {
     start_with(&config(dir))
 }
 
 pub(super) fn start_with(config: &Config) -> Open {
     let (store, lock) = open(config, Arc::new(Metrics::default())).expect("opens");
-    let Store { reader, submit, writer, keeper } = store;
+    let Store { reader, submit, writer, keeper, .. } = store;
     let thread = std::thread::spawn(move || writer.run());
     Open { reader, submit, thread, keeper, _lock: lock }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde_json::json;
 use smol_str::ToSmolStr;
-use tidings::domain::command::{Actor, Change, Command, Expect, Overtaken, Put, Settlement};
+use tidings::domain::command::{
+    Actor, Change, Command, Expect, Overtaken, Put, Rotation, Settlement,
+};
 use tidings::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
 use tidings::domain::encoding::Encoding;
 use tidings::domain::event::Event;
@@ -17,6 +19,7 @@ use tidings::domain::grant::Grants;
 use tidings::domain::lease::Asked;
 use tidings::domain::policy::Policy;
 use tidings::domain::record::{Progress, Token};
+use tidings::domain::sign::{Key, Keys, Scheme};
 use tidings::domain::sink::{Method, Sink};
 use tidings::domain::subscription::{Signing, Start, Wish};
 use tidings::domain::{Offset, Timestamp, cloudevents};
@@ -47,7 +50,8 @@ impl Commands {
         match self.dice.below(100) {
             0..55 => self.publish(),
             55..66 => self.put(model),
-            66..76 => self.change(),
+            66..74 => self.change(),
+            74..76 => self.rotate(),
             76..79 => Command::Sweep,
             79..82 => Command::CreateToken(self.token(now)),
             82..83 => Command::RevokeToken(self.token_id()),
@@ -104,7 +108,11 @@ impl Commands {
         let sink = self.sink();
         let hold = self.dice.chance(200).then(|| self.dice.below(200_000));
         let policy = Policy { hold, ..Policy::default() };
-        let wish = Wish { lease, start, sink, policy, ..wish() };
+        let signing = match self.dice.chance(500) {
+            true => Signing::StandardWebhooks(Keys::new(self.key())),
+            false => Signing::None,
+        };
+        let wish = Wish { lease, start, sink, policy, signing, ..wish() };
         Command::Put(Box::new(Put { id, wish, actor: self.actor(), expect }))
     }
 
@@ -119,6 +127,18 @@ impl Commands {
             Change::Delete,
         ]);
         Command::Change { id: self.subscription_id(), actor: self.actor(), change }
+    }
+
+    fn rotate(&mut self) -> Command {
+        let overlap = Duration::from_secs(self.dice.below(3_000));
+        let (id, actor, key) = (self.subscription_id(), self.actor(), self.key());
+        Command::Rotate(Box::new(Rotation { id, actor, key, overlap }))
+    }
+
+    /// One of a few keys, of either scheme.
+    fn key(&mut self) -> Key {
+        let scheme = self.dice.pick(&[Scheme::V1, Scheme::V1a]);
+        Key::new(scheme, [u8::try_from(self.dice.below(4)).expect("small"); 32])
     }
 
     fn settlements(&mut self, model: &Model, now: Timestamp) -> Vec<Settlement> {
@@ -242,7 +262,8 @@ impl Commands {
     fn sink(&mut self) -> Sink {
         let url = self.dice.pick(&["http://one.lan/", "http://two.lan/"]);
         let url = url.parse().expect("valid");
-        Sink::Http { url, method: Method::Post, headers: BTreeMap::new() }
+        let (method, headers, access) = (Method::Post, BTreeMap::new(), Box::default());
+        Sink::Http { url, method, headers, access }
     }
 }
 
@@ -283,6 +304,7 @@ pub(crate) fn copy(command: &Command) -> Command {
         Command::Change { id, actor, change } => {
             Command::Change { id: id.clone(), actor: actor.clone(), change: *change }
         }
+        Command::Rotate(rotation) => Command::Rotate(rotation.clone()),
         Command::Sweep => Command::Sweep,
         Command::CreateToken(token) => Command::CreateToken(token.clone()),
         Command::RevokeToken(id) => Command::RevokeToken(id.clone()),
@@ -314,6 +336,7 @@ pub(crate) fn words(command: &Command) -> String {
         }
         Command::Put(put) => format!("put {} {:?}", put.id, put.expect),
         Command::Change { id, change, .. } => format!("change {id} {change:?}"),
+        Command::Rotate(rotation) => format!("rotate {} {:?}", rotation.id, rotation.overlap),
         Command::Sweep => "sweep".to_owned(),
         Command::CreateToken(token) => format!("create token {}", token.id),
         Command::RevokeToken(id) => format!("revoke token {id}"),

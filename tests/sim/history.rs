@@ -9,7 +9,6 @@ use tidings::domain::Offset;
 use tidings::domain::command::Command;
 use tidings::domain::record::Entry;
 use tidings::store::{self, Store};
-use tidings::telemetry::Metrics;
 use tokio::runtime::Runtime;
 
 use crate::audit;
@@ -333,7 +332,7 @@ impl History {
             }
             self.machine.tell("open");
             let host = Arc::new(Faulty::new(&self.machine));
-            match store::open_on(host, &self.config, Arc::new(Metrics::default())) {
+            match setting::open(host, &self.config) {
                 Ok(store) if !self.machine.is_dead() => {
                     self.store = Some(store);
                     let looked = self.look();
@@ -358,7 +357,7 @@ impl History {
     /// Opens the store on a healthy machine whose disk is damaged, and reads all that there is.
     pub(crate) fn open_damaged(&mut self) -> Result<Vec<Entry>, Fault> {
         let host = Arc::new(Faulty::new(&self.machine));
-        let store = store::open_on(host, &self.config, Arc::new(Metrics::default()));
+        let store = setting::open(host, &self.config);
         let store = store.map_err(|error| format!("the store does not open: {error}"))?;
         let reader = &store.reader;
         let (mut found, mut next) = (Vec::new(), reader.oldest_offset());

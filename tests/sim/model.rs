@@ -13,6 +13,8 @@ use tidings::domain::replay::Replay;
 use tidings::domain::subscription::{Start, State, Subscription};
 use tidings::domain::{Offset, Timestamp};
 
+use crate::setting;
+
 /// The fold of all records so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Fold {
@@ -57,12 +59,19 @@ impl Model {
         }
     }
 
+    /// The store seals what comes in before it decides.
     pub(crate) fn decide(
         &self,
-        command: Command,
+        mut command: Command,
         now: Timestamp,
         rules: &Rules,
     ) -> Result<Decision, Refusal> {
+        let vault = setting::vault();
+        match &mut command {
+            Command::Put(put) => put.wish.seal(&vault, &put.id),
+            Command::Rotate(asked) => asked.key.secret_mut().seal(&vault, &asked.id),
+            _ => {}
+        }
         decide(self, command, now, rules)
     }
 

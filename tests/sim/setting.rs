@@ -1,12 +1,16 @@
 //! The configuration of a history: everything small, so that little is needed to fill it.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use tidings::config::{self, Config, Size, Sources, Span};
+use tidings::domain::vault::Vault;
+use tidings::store::{self, Store};
+use tidings::telemetry::Metrics;
 
 use crate::dice::Dice;
+use crate::host::Faulty;
 
 pub(crate) fn config(dice: &mut Dice) -> Config {
     static REFERENCE: OnceLock<Config> = OnceLock::new();
@@ -25,4 +29,15 @@ pub(crate) fn config(dice: &mut Dice) -> Config {
     config.subscriptions.ended_keep = Span(Duration::from_secs(1_000));
     config.lease.default = Span(Duration::from_secs(1_000));
     config
+}
+
+/// Opens a store on a machine.
+pub(crate) fn open(host: Arc<Faulty>, config: &Config) -> Result<Store, store::Error> {
+    store::open_on(host, config, Arc::new(Metrics::default()), vault())
+}
+
+/// What seals secrets: every start has the same key.
+pub(crate) fn vault() -> Arc<Vault> {
+    static VAULT: LazyLock<Arc<Vault>> = LazyLock::new(|| Arc::new(Vault::new(&[7; 32])));
+    VAULT.clone()
 }

@@ -24,6 +24,7 @@ mod held;
 mod key;
 mod limits;
 mod line;
+mod named;
 mod needs;
 mod node;
 mod output;

@@ -179,6 +179,8 @@ async fn subscription(
         created_at: now,
         updated_at: now,
     };
+    let checked = hub.keyring.check(&subscription.id, &subscription.wish);
+    checked.map_err(|error| Problem::invalid(codes::SUBSCRIPTION_INVALID, error))?;
     Ok((subscription, is_held))
 }
 

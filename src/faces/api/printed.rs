@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{shape_encoding, shape_policy, shape_sink};
+use super::{shape_encoding, shape_policy, shape_signing, shape_sink};
 use crate::clock;
 use crate::domain::gap::Gap;
 use crate::domain::replay::Replay;
-use crate::domain::subscription::{Signing, Start, State, Subscription};
+use crate::domain::subscription::{Start, State, Subscription};
 use crate::faces::router::App;
 use crate::flow::LaneStatus;
 
 /// The whole subscription with what delivery is doing.
 pub(crate) fn subscription(hub: &App, subscription: &Subscription) -> Value {
     let mut value = wish(subscription);
+    let signing = &subscription.wish.signing;
+    shape_signing::add_facts(&mut value["signing"], signing, clock::now());
     let lane = hub.lanes.status(subscription.number);
     let next = hub.reader.next_offset();
     value["id"] = json!(subscription.id);
@@ -51,10 +53,7 @@ pub(crate) fn wish(subscription: &Subscription) -> Value {
         "sink": shape_sink::print(&wish.sink),
         "encoding": encoding,
         "template": template,
-        "signing": match wish.signing {
-            Signing::None => Value::Null,
-            Signing::StandardWebhooks(_) => json!({"standard_webhooks": {}}),
-        },
+        "signing": shape_signing::print(&wish.signing),
         "lease_seconds": subscription.lease.map(|lease| lease.seconds),
         "start": match wish.start {
             Start::Now => json!("now"),

@@ -6,16 +6,14 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::fields::{Field, Fields};
-use super::{shape_encoding, shape_policy, shape_sink};
-use crate::clock;
+use super::{shape_encoding, shape_policy, shape_signing, shape_sink};
 use crate::config::Size;
 use crate::domain::encoding::Encoding;
 use crate::domain::filter::{Filter, Limits};
 use crate::domain::lease::Asked;
 use crate::domain::policy::Policy;
-use crate::domain::sign::Secret;
 use crate::domain::sink::Sink;
-use crate::domain::subscription::{Signing, Start, Subscription, Wish};
+use crate::domain::subscription::{Start, Subscription, Wish};
 use crate::domain::{Invalid, Timestamp};
 
 /// Members that the hub sets.
@@ -72,7 +70,8 @@ pub(crate) fn parse(value: &Value, context: Context<'_>) -> Result<Parsed, Inval
         (Encoding::Template(_), None) => Sink::Steps,
         (_, None) => return Err(Invalid::new("/sink", "is required")),
     };
-    let (signing, made_secret) = parse_signing(fields.get("signing"), context)?;
+    let held = context.held.map(|held| &held.wish.signing);
+    let (signing, made_secret) = shape_signing::parse(fields.get("signing"), held)?;
     let lease = parse_lease(&mut fields, context)?;
     let start = fields.get("start").map_or(Ok((Start::Now, None)), |field| parse_start(&field));
     let (start, start_time) = start?;
@@ -83,30 +82,6 @@ pub(crate) fn parse(value: &Value, context: Context<'_>) -> Result<Parsed, Inval
     let wish = Wish { name, labels, filter, sink, encoding, signing, lease, start, policy };
     wish.check()?;
     Ok(Parsed { wish, made_secret, start_time })
-}
-
-fn parse_signing(
-    field: Option<Field<'_>>,
-    context: Context<'_>,
-) -> Result<(Signing, Option<String>), Invalid> {
-    let Some(field) = field else { return Ok((Signing::None, None)) };
-    let mut kinds = field.fields()?;
-    let standard = kinds.need("standard_webhooks")?;
-    kinds.done(&[])?;
-    let mut fields = standard.fields()?;
-    let given = fields.get("secret").map(|secret| secret.parse(Secret::parse)).transpose()?;
-    fields.done(&[])?;
-    if let Some(secret) = given {
-        return Ok((Signing::StandardWebhooks(secret), None));
-    }
-    match context.held.map(|held| &held.wish.signing) {
-        Some(kept @ Signing::StandardWebhooks(_)) => Ok((kept.clone(), None)),
-        Some(Signing::None) | None => {
-            let secret = Secret::new(clock::random());
-            let shown = secret.reveal();
-            Ok((Signing::StandardWebhooks(secret), Some(shown)))
-        }
-    }
 }
 
 /// Absent: the default. A number: that many seconds. `null`: no end, which an administrator may
@@ -155,6 +130,8 @@ mod tests {
     use super::super::merge::merge;
     use super::super::printed;
     use super::*;
+    use crate::domain::sign::{Key, Keys};
+    use crate::domain::subscription::Signing;
 
     const NEW: Context<'_> =
         Context { held: None, admin: false, hold_max: Size(4 << 30), filters: Limits::HARD };
@@ -230,18 +207,31 @@ mod tests {
     }
 
     #[test]
+    fn bad_access_is_refused_at_its_field() {
+        let check = |member: Value, pointer: &str| {
+            let error = parse(&with(json!({"sink": {"http": member}})), NEW).expect_err(pointer);
+            assert_eq!(error.pointer, pointer, "{error}");
+        };
+        check(json!({"auth": {}}), "/sink/http/auth");
+        check(json!({"auth": {"bearer": {"token": " "}}}), "/sink/http/auth/bearer/token");
+        let twice = json!({"headers": {"Authorization": "x"}, "auth": {"bearer": {"token": "t"}}});
+        check(twice, "/sink/http/headers/Authorization");
+        check(json!({"tls": {"ca": "x"}, "url": "http://a.lan/"}), "/sink/http/tls");
+        check(json!({"tls": {"certificate": "x"}}), "/sink/http/tls/key");
+        check(json!({"tls": {}}), "/sink/http/tls");
+    }
+
+    #[test]
     fn secrets_are_made_once_and_kept_unseen() {
         let asked = with(json!({"signing": {"standard_webhooks": {}},
             "sink": {"http": {"headers": {"Authorization": "Bearer x"}}}}));
         let first = parse(&asked, NEW).expect("valid");
         let secret = first.made_secret.clone().expect("made");
-        assert_eq!(
-            first.wish.signing,
-            Signing::StandardWebhooks(Secret::parse(&secret).expect("own"))
-        );
+        let key = Key::parse(&secret).expect("own");
+        assert_eq!(first.wish.signing, Signing::StandardWebhooks(Keys::new(key)));
         let held = printed::tests::subscription(first.wish);
         let shown = printed::wish(&held);
-        assert_eq!(shown["signing"], json!({"standard_webhooks": {}}));
+        assert_eq!(shown["signing"], json!({"standard_webhooks": {"scheme": "v1"}}));
         assert!(!shown.to_string().contains("Bearer"));
         let context = Context { held: Some(&held), ..NEW };
         let again = parse(&shown, context).expect("round trip");

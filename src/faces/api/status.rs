@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::domain::encoding::Encoding;
+use crate::domain::sign::Scheme;
 use crate::faces::auth::need_manage;
 use crate::faces::problem::Problem;
 use crate::faces::router::Hub;
@@ -96,7 +97,8 @@ pub(crate) async fn service(
         ],
         "event_stream_mechanisms": [
             { "name": "webhooks", "path": "/v1/subscriptions", "encodings": Encoding::NAMES,
-              "signing": ["standard_webhooks"], "lease": true },
+              "signing": ["standard_webhooks"], "signing_schemes": Scheme::NAMES,
+              "auth": ["bearer", "basic", "header", "mutual_tls"], "lease": true },
             { "name": "mqtt", "url": format!("mqtt://{name}:{}", hub.config.mqtt.listen.port()),
               "versions": ["3.1.1", "5"], "credentials": "password = token" },
             { "name": "sse", "method": "GET", "path": "/v1/stream",

@@ -118,8 +118,22 @@ pub(crate) fn may_see(caller: &Caller, subscription: &Subscription) -> bool {
 
 /// An answer that shows a subscription.
 pub(crate) fn answer(hub: &Hub, status: StatusCode, subscription: &Subscription) -> Response {
+    answer_with(hub, status, subscription, None)
+}
+
+/// An answer that shows a subscription, and this once the secret that was made for it.
+pub(crate) fn answer_with(
+    hub: &Hub,
+    status: StatusCode,
+    subscription: &Subscription,
+    made_secret: Option<String>,
+) -> Response {
     let etag = [(ETAG, format!("\"{}\"", subscription.version))];
-    (status, etag, axum::Json(printed::subscription(hub, subscription))).into_response()
+    let mut value = printed::subscription(hub, subscription);
+    if let Some(secret) = made_secret {
+        value["signing"]["standard_webhooks"]["secret"] = json!(secret);
+    }
+    (status, etag, axum::Json(value)).into_response()
 }
 
 /// What a write asks for.
@@ -185,6 +199,8 @@ impl Write<'_> {
             parsed.wish.lease = lease::Asked::Keep;
         }
         check_target(&self.hub.guard, &parsed.wish)?;
+        let checked = self.hub.keyring.check(self.id, &parsed.wish);
+        checked.map_err(|error| Problem::invalid(codes::SUBSCRIPTION_INVALID, error))?;
         Ok(parsed)
     }
 
@@ -222,16 +238,12 @@ impl Write<'_> {
         created: bool,
         made_secret: Option<String>,
     ) -> Response {
-        let mut value = printed::subscription(self.hub, subscription);
-        if let Some(secret) = made_secret {
-            value["signing"] = json!({ "standard_webhooks": { "secret": secret } });
+        if !created {
+            return answer_with(self.hub, StatusCode::OK, subscription, made_secret);
         }
-        let etag = (ETAG, format!("\"{}\"", subscription.version));
-        let location = (LOCATION, format!("/v1/subscriptions/{}", subscription.id));
-        match created {
-            true => (StatusCode::CREATED, [etag, location], axum::Json(value)).into_response(),
-            false => (StatusCode::OK, [etag], axum::Json(value)).into_response(),
-        }
+        let location = [(LOCATION, format!("/v1/subscriptions/{}", subscription.id))];
+        let answer = answer_with(self.hub, StatusCode::CREATED, subscription, made_secret);
+        (location, answer).into_response()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::store::log::{Log, Quarantine};
 use crate::store::machine::Machine;
 use crate::store::marker::Marker;
 use crate::store::rebuild::Builder;
+use crate::store::seal_key;
 use crate::store::snapshot;
 use crate::store::verify::{Findings, look};
 
@@ -62,13 +63,14 @@ pub fn rehearse(backup: &Path) -> Result<Rehearsed, Error> {
     Ok(Rehearsed { manifest, findings, rows })
 }
 
-/// Reads a backup into a data directory that holds nothing yet. The caller has its lock.
+/// Reads a backup into a data directory that holds nothing yet but, maybe, its sealing key. The
+/// caller has its lock.
 pub fn restore(backup: &Path, data_dir: &Path) -> Result<Manifest, Error> {
     let archive = Archive::open(backup)?;
     let machine: Arc<dyn Host> = Arc::new(Machine);
     let failed = |error: io::Error| Error::io(data_dir, &error);
     let names = machine.names(data_dir).map_err(failed)?;
-    if let Some(name) = names.iter().find(|name| *name != "lock") {
+    if let Some(name) = names.iter().find(|name| *name != "lock" && *name != seal_key::FILE) {
         return Err(Error::Backup(format!(
             "{} is not empty: it holds {name:?}; restore into an empty directory",
             data_dir.display()

@@ -1,6 +1,7 @@
 //! The corpus of old files: what a release wrote is read for ever. Directories under
 //! `tests/corpus/` are never changed, only added to.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,9 +9,11 @@ use serde_json::{Value, json};
 
 use super::{Error, decode, describe};
 use crate::config::{self, Sources};
+use crate::domain::command::{Actor, Change, Command};
 use crate::domain::record::{Entry, Record};
 use crate::domain::{Offset, Timestamp};
 use crate::store;
+use crate::store::tests::start;
 use crate::telemetry::Metrics;
 
 /// Every data directory of the corpus. A later format is one line more.
@@ -37,6 +40,34 @@ async fn what_older_releases_wrote_is_read_for_ever() {
         }
         assert_same(name, &found);
     }
+}
+
+#[tokio::test]
+async fn a_secret_that_an_old_file_has_in_the_open_is_sealed_when_it_is_next_written() {
+    let dir = tempfile::tempdir().expect("directory");
+    copy_log(&corpus("v1/hub"), dir.path());
+    let store = start(dir.path());
+    let open = async || {
+        let entries = store.reader.read(0, 1_000).await.expect("readable");
+        let held = entries.iter().filter_map(|entry| match &entry.record {
+            Record::Subscription(held) => Some((held.id.clone(), held.wish.is_open())),
+            _ => None,
+        });
+        held.collect::<BTreeMap<_, _>>()
+    };
+    let before = open().await;
+    assert!(before.values().any(|is_open| *is_open), "{before:?}");
+    let actor = || Actor { owner: None, admin: true };
+    for (id, is_open) in before {
+        let command = Command::Change { id: id.clone(), actor: actor(), change: Change::Pause };
+        let changed = store.ask(command).await;
+        let ended = store.ask(Command::Sweep).await;
+        let held = store.reader.subscription(&id).await.expect("readable");
+        if let Some(held) = held.filter(|_| is_open) {
+            assert!(!held.wish.is_open(), "{id}: {changed:?} {ended:?}");
+        }
+    }
+    store.stop().await;
 }
 
 #[test]

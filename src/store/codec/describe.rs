@@ -9,6 +9,7 @@ use crate::domain::event::{Event, Message};
 use crate::domain::grant::Grant;
 use crate::domain::policy::{Class, Policy};
 use crate::domain::record::{Record, Token};
+use crate::domain::secret::Secret;
 use crate::domain::sink::Sink;
 use crate::domain::subscription::{Signing, State, Subscription};
 
@@ -102,7 +103,11 @@ fn message(message: &Message) -> Value {
 
 fn subscription(held: &Subscription) -> Value {
     let http = match &held.wish.sink {
-        Sink::Http { url, method, headers } => {
+        Sink::Http { url, method, headers, access } => {
+            let mut headers = headers.clone();
+            let open =
+                |value: &Secret| String::from_utf8_lossy(value.as_open().expect("open")).into();
+            headers.extend(access.headers.iter().map(|(name, value)| (name.clone(), open(value))));
             json!({ "url": url.as_str(), "method": method.as_str(), "headers": headers })
         }
         Sink::Steps => Value::Null,
@@ -119,7 +124,7 @@ fn subscription(held: &Subscription) -> Value {
         "encoding": held.wish.encoding.as_str(),
         "secret": match &held.wish.signing {
             Signing::None => Value::Null,
-            Signing::StandardWebhooks(secret) => json!(secret.reveal()),
+            Signing::StandardWebhooks(keys) => json!(keys.newest.reveal()),
         },
         "asked": format!("{:?}", held.wish.lease),
         "lease": held.lease.map(|lease| (lease.seconds, lease.expires_at.as_millisecond())),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, delivery_v1, delivery_v2, delivery_v3, event_v1, subscription_v1, subscription_v2,
-    subscription_v3, subscription_v4,
+    subscription_v3, subscription_v4, subscription_v5,
 };
 use crate::domain::Timestamp;
 use crate::domain::gap::Missing;
@@ -50,7 +50,7 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
             EVENT
         }
         Record::Subscription(held) => {
-            body(SUBSCRIPTION, &subscription_v4::Subscription::from(&**held), out)
+            body(SUBSCRIPTION, &subscription_v5::Subscription::from(&**held), out)
         }
         Record::SubscriptionRemoved { number, id } => {
             body(SUBSCRIPTION_REMOVED, &(number, id), out)
@@ -83,7 +83,7 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
 /// The version that is written of a kind: the newest.
 fn version(kind: u8) -> u8 {
     match kind {
-        SUBSCRIPTION => 4,
+        SUBSCRIPTION => 5,
         DEAD_LETTER => 3,
         RETRY | PROGRESS => 2,
         _ => 1,
@@ -110,14 +110,15 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
         (SUBSCRIPTION, 1) => {
             let held = read::<subscription_v1::Subscription>(body)?;
             let held = subscription_v2::Subscription::from(held);
-            read_subscription(subscription_v3::Subscription::from(held).into())
+            read_old_subscription(subscription_v3::Subscription::from(held))
         }
         (SUBSCRIPTION, 2) => {
             let held = read::<subscription_v2::Subscription>(body)?;
-            read_subscription(subscription_v3::Subscription::from(held).into())
+            read_old_subscription(subscription_v3::Subscription::from(held))
         }
-        (SUBSCRIPTION, 3) => read_subscription(read::<subscription_v3::Subscription>(body)?.into()),
-        (SUBSCRIPTION, 4) => read_subscription(read(body)?),
+        (SUBSCRIPTION, 3) => read_old_subscription(read::<subscription_v3::Subscription>(body)?),
+        (SUBSCRIPTION, 4) => read_old_subscription(read::<subscription_v4::Subscription>(body)?),
+        (SUBSCRIPTION, 5) => read_subscription(read(body)?),
         (SUBSCRIPTION_REMOVED, 1) => {
             read(body).map(|(number, id)| Record::SubscriptionRemoved { number, id })
         }
@@ -156,7 +157,11 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
     }
 }
 
-fn read_subscription(held: subscription_v4::Subscription) -> Result<Record, Error> {
+fn read_old_subscription(held: impl Into<subscription_v4::Subscription>) -> Result<Record, Error> {
+    read_subscription(held.into().into())
+}
+
+fn read_subscription(held: subscription_v5::Subscription) -> Result<Record, Error> {
     held.try_into().map(|subscription| Record::Subscription(Arc::new(subscription)))
 }
 

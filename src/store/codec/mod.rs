@@ -15,10 +15,13 @@ mod event_v1;
 mod round_trip;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod samples_wishes;
 mod subscription_v1;
 mod subscription_v2;
 mod subscription_v3;
 mod subscription_v4;
+mod subscription_v5;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +31,7 @@ use crate::domain::Invalid;
 
 /// Which kinds and versions of records there are: one more with each that is added. Files note it,
 /// so that an older release knows at once that it cannot read them.
-pub(crate) const LEVEL: u32 = 6;
+pub(crate) const LEVEL: u32 = 7;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

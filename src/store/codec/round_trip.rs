@@ -14,9 +14,10 @@ use smol_str::SmolStr;
 use super::samples::{at, event, subscription};
 use super::{
     delivery_v1, delivery_v2, envelope, from_bytes, subscription_v1, subscription_v2,
-    subscription_v3, to_bytes,
+    subscription_v3, subscription_v4, to_bytes,
 };
 use crate::domain::Timestamp;
+use crate::domain::access::{Access, Auth, Identity, Tls};
 use crate::domain::attribute::Value;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome, Reason, Retry};
 use crate::domain::encoding::Encoding;
@@ -27,7 +28,8 @@ use crate::domain::grant::{Grant, Grants};
 use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
 use crate::domain::record::{Progress, Record, Token};
-use crate::domain::sign::Secret;
+use crate::domain::secret::Secret;
+use crate::domain::sign::{Key, Keys, Scheme};
 use crate::domain::sink::{Method, Sink};
 use crate::domain::subscription::{End, Signing, Start, State, Subscription};
 use crate::domain::topic::Topic;
@@ -145,11 +147,12 @@ fn subscriptions() -> impl Strategy<Value = Subscription> {
     let sink = (of(&[Method::Post, Method::Put, Method::Patch]), btree_map(text(), text(), 0..3))
         .prop_map(|(method, headers)| {
             let url = "https://worker.lan/a?b=c".parse().expect("valid");
-            Sink::Http { url, method, headers }
+            let access = Box::default();
+            Sink::Http { url, method, headers, access }
         });
     let signing = option::of(any::<[u8; 32]>()).prop_map(|key| match key {
         None => Signing::None,
-        Some(key) => Signing::StandardWebhooks(Secret::new(key)),
+        Some(key) => Signing::StandardWebhooks(Keys::new(Key::new(Scheme::V1, key))),
     });
     let asked = prop_oneof![
         Just(Asked::Default),
@@ -181,6 +184,38 @@ fn subscriptions() -> impl Strategy<Value = Subscription> {
         (held.wish.lease, held.wish.start) = (asked, start);
         held
     })
+}
+
+fn secret() -> impl Strategy<Value = Secret> {
+    let bytes = (any::<bool>(), vec(any::<u8>(), 0..40));
+    bytes.prop_map(|(open, bytes)| if open { Secret::Open(bytes) } else { Secret::Sealed(bytes) })
+}
+
+fn accesses() -> impl Strategy<Value = Access> {
+    let auth = prop_oneof![
+        secret().prop_map(Auth::Bearer),
+        (text(), secret()).prop_map(|(user, password)| Auth::Basic(user, password)),
+        (text(), secret()).prop_map(|(name, value)| Auth::Header(name, value)),
+    ];
+    let identity = (text(), secret()).prop_map(|(certificate, key)| Identity { certificate, key });
+    let tls =
+        (option::of(text()), option::of(identity)).prop_map(|(ca, identity)| Tls { ca, identity });
+    let headers = btree_map("key-[a-z]{3}", secret(), 0..3);
+    (headers, option::of(auth), option::of(tls)).prop_map(|(headers, auth, tls)| Access {
+        headers,
+        auth,
+        tls,
+    })
+}
+
+fn keys() -> impl Strategy<Value = Keys> {
+    let key = || {
+        (secret(), option::of(any::<[u8; 32]>())).prop_map(|(secret, public)| match public {
+            None => Key::V1(secret),
+            Some(public) => Key::V1a(secret, public),
+        })
+    };
+    (key(), vec((key(), time()), 0..3)).prop_map(|(newest, older)| Keys { newest, older })
 }
 
 fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
@@ -275,11 +310,13 @@ proptest! {
 
     #[test]
     fn a_subscription_reads_back_and_older_versions_know_less_of_it(held in subscriptions()) {
+        let fourth = older(2, 4, &subscription_v4::Subscription::from(&held));
         let third = older(2, 3, &subscription_v3::Subscription::from(&held));
         let second = older(2, 2, &subscription_v2::Subscription::from(&held));
         let bytes = older(2, 1, &subscription_v1::Subscription::from(&held));
         let record = Record::Subscription(Arc::new(held.clone()));
         prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record.clone());
+        prop_assert_eq!(from_bytes(&fourth).expect("own bytes"), record.clone());
         prop_assert_eq!(from_bytes(&third).expect("own bytes"), record);
         let mut before = held;
         if before.state.is_parked() {
@@ -290,6 +327,17 @@ proptest! {
         before.wish.policy.hold = None;
         let record = Record::Subscription(Arc::new(before));
         prop_assert_eq!(from_bytes(&bytes).expect("own bytes"), record);
+    }
+
+    #[test]
+    fn secrets_read_back(held in subscriptions(), keys in keys(), asked in accesses()) {
+        let mut held = held;
+        held.wish.signing = Signing::StandardWebhooks(keys);
+        if let Sink::Http { access, .. } = &mut held.wish.sink {
+            **access = asked;
+        }
+        let record = Record::Subscription(Arc::new(held));
+        prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
     }
 
     #[test]

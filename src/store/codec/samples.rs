@@ -8,22 +8,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::samples_wishes;
 use crate::domain::Timestamp;
 use crate::domain::attribute::Value;
 use crate::domain::delivery::{Answer, Attempt, DeadLetter, Excerpt, Outcome, Reason, Retry, Sent};
-use crate::domain::encoding::{Batch, Encoding};
+use crate::domain::encoding::Encoding;
 use crate::domain::event::{Data, Event, Form, Message, Origin};
 use crate::domain::filter::Filter;
 use crate::domain::gap::Missing;
 use crate::domain::grant::{Grant, Grants};
 use crate::domain::lease::{Asked, Lease};
-use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy, Sample};
+use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
 use crate::domain::record::{Progress, Record, Token};
 use crate::domain::replay::Replay;
-use crate::domain::sign::Secret;
+use crate::domain::sign::{Key, Keys, Scheme};
 use crate::domain::sink::{Method, Sink};
 use crate::domain::subscription::{End, Signing, Start, State, Subscription, Wish};
-use crate::domain::template::{Line, Response, Template};
+use crate::domain::template::Response;
 use crate::domain::topic::Topic;
 
 /// A time so many milliseconds after 1970.
@@ -75,9 +76,10 @@ pub(super) fn subscription() -> Subscription {
                 url: "https://worker.lan/hook?x=1".parse().expect("valid"),
                 method: Method::Put,
                 headers: BTreeMap::from([("x-site".to_owned(), "ob-7".to_owned())]),
+                access: Box::default(),
             },
             encoding: Encoding::Binary,
-            signing: Signing::StandardWebhooks(Secret::new([7; 32])),
+            signing: Signing::StandardWebhooks(Keys::new(Key::new(Scheme::V1, [7; 32]))),
             lease: Asked::Seconds(3_600),
             start: Start::Offset(12),
             policy: Policy {
@@ -202,6 +204,7 @@ fn wishes() -> Vec<Wish> {
         url: "http://[2001:db8::1]:8080/a%20b".parse().expect("valid"),
         method,
         headers: BTreeMap::new(),
+        access: Box::default(),
     };
     let filter = |value| Filter::parse(&value).expect("valid");
     let mut all = vec![
@@ -221,36 +224,8 @@ fn wishes() -> Vec<Wish> {
     let encodings = [Encoding::Structured, Encoding::Binary, Encoding::Raw];
     all.extend(encodings.map(|encoding| Wish { encoding, ..wish() }));
     all.extend(policies().into_iter().map(|policy| Wish { policy, ..wish() }));
-    all.extend(templates(&wish()));
+    all.extend(samples_wishes::added(&wish()));
     all
-}
-
-/// What version 4 added.
-fn templates(wish: &Wish) -> Vec<Wish> {
-    let template = json!({"steps": [
-        {"method": "POST", "url": "http://one.lan/{{event.subject | url}}", "capture": ["body"]},
-        {"emit": {"type": "b", "data": {"of": "{{steps[0].response.body.id}}"}}}]});
-    let template = Template::parse(&template).expect("valid");
-    let line = |text| Some(Line::parse(text).expect("valid"));
-    let batch = Batch { max: 7, wait: Duration::from_millis(20) };
-    let policy = Policy {
-        ordering: Ordering::Key,
-        key: line("{{data.page}}"),
-        delay_until: line("{{event.until}}"),
-        sample: Some(Sample { parts: 250_000, key: line("{{event.subject}}") }),
-        ..Policy::default()
-    };
-    let sampled = Some(Sample { parts: 0, key: None });
-    vec![
-        Wish { encoding: Encoding::Batch(batch), ..wish.clone() },
-        Wish {
-            encoding: Encoding::Template(Arc::new(template)),
-            sink: Sink::Steps,
-            policy,
-            ..wish.clone()
-        },
-        Wish { policy: Policy { sample: sampled, ..Policy::default() }, ..wish.clone() },
-    ]
 }
 
 fn policies() -> Vec<Policy> {

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::envelope::{malformed, millis, time};
+use crate::domain::access::Access;
 use crate::domain::encoding::Encoding;
 use crate::domain::filter::Filter;
 use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{self, Class, OnExhausted, OnGone, Ordering};
-use crate::domain::sign::Secret;
+use crate::domain::sign::{Key, Keys};
 use crate::domain::sink::{Method, Sink};
 use crate::domain::subscription::{self as domain, End, Signing, Start, State, Wish};
 
@@ -81,7 +82,14 @@ impl From<&domain::Subscription> for Subscription {
     fn from(held: &domain::Subscription) -> Self {
         // What version 1 cannot say, later ones do.
         let (url, method, headers) = match &held.wish.sink {
-            Sink::Http { url, method, headers } => (url.as_str(), *method, headers.clone()),
+            Sink::Http { url, method, headers, access } => {
+                let mut headers = headers.clone();
+                headers.extend(access.headers.iter().filter_map(|(name, value)| {
+                    let value = String::from_utf8(value.as_open()?.to_vec()).ok()?;
+                    Some((name.clone(), value))
+                }));
+                (url.as_str(), *method, headers)
+            }
             Sink::Steps => ("http://steps.invalid/", Method::Post, BTreeMap::new()),
         };
         Self {
@@ -102,7 +110,7 @@ impl From<&domain::Subscription> for Subscription {
             .to_owned(),
             secret: match &held.wish.signing {
                 Signing::None => None,
-                Signing::StandardWebhooks(secret) => Some(secret.reveal()),
+                Signing::StandardWebhooks(keys) => keys.newest.reveal(),
             },
             asked: match held.wish.lease {
                 // `Keep` is resolved before anything is stored.
@@ -137,7 +145,8 @@ impl TryFrom<Subscription> for domain::Subscription {
 
     fn try_from(held: Subscription) -> Result<Self, Error> {
         let filter: serde_json::Value = serde_json::from_str(&held.filter).map_err(malformed)?;
-        let secret = held.secret.as_deref().map(Secret::parse).transpose()?;
+        let key = held.secret.as_deref().map(Key::parse).transpose()?;
+        let (headers, access) = Access::of_headers(held.headers);
         let ended = |why, at| Ok::<_, Error>(State::Ended(why, time(at)?));
         Ok(Self {
             id: held.id,
@@ -151,10 +160,11 @@ impl TryFrom<Subscription> for domain::Subscription {
                 sink: Sink::Http {
                     url: held.url.parse().map_err(malformed)?,
                     method: Method::parse(&held.method)?,
-                    headers: held.headers,
+                    headers,
+                    access: Box::new(access),
                 },
                 encoding: Encoding::parse(&held.encoding)?,
-                signing: secret.map_or(Signing::None, Signing::StandardWebhooks),
+                signing: key.map_or(Signing::None, |key| Signing::StandardWebhooks(Keys::new(key))),
                 lease: match held.asked {
                     LeaseAsked::Default => Asked::Default,
                     LeaseAsked::Seconds(seconds) => Asked::Seconds(seconds),

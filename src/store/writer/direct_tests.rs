@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::store::machine::Machine;
-use crate::store::tests::config;
+use crate::store::tests::{config, vault};
 use crate::store::writer::Pending;
 use crate::store::writer::thread::tests::{Gate, Gated, answer, publish, stored};
 use crate::store::{Host, Reader, Store, Submit, Writer, open_on};
@@ -15,7 +15,7 @@ use crate::telemetry::Metrics;
 
 fn open(host: Arc<dyn Host>) -> (Reader, Submit, Writer, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a directory");
-    let opened = open_on(host, &config(dir.path()), Arc::new(Metrics::default()));
+    let opened = open_on(host, &config(dir.path()), Arc::new(Metrics::default()), vault());
     let Store { reader, submit, writer, .. } = opened.expect("opens");
     (reader, submit, writer, dir)
 }

@@ -9,7 +9,8 @@ use super::submit::{Failure, Message};
 use super::thread::Core;
 use crate::domain::command::{Command, Decision, Refusal, Reply, Rules, View};
 use crate::domain::decide::decide;
-use crate::domain::record::Entry;
+use crate::domain::record::{Entry, Record};
+use crate::domain::vault::Vault;
 use crate::domain::{Offset, Timestamp};
 use crate::store::floor::Floor;
 use crate::store::staged::{Outcome, Staged, Totals};
@@ -28,6 +29,7 @@ pub(super) struct Stage {
     pub(super) pending: Vec<Arc<Pending>>,
     pub(super) rules: Rules,
     pub(super) floor: Arc<Floor>,
+    pub(super) vault: Arc<Vault>,
     /// It was told to close: nothing more is decided.
     pub(super) closed: bool,
 }
@@ -53,13 +55,14 @@ impl Stage {
         }
         self.catch_up(&committed);
         let under = self.pending.iter().map(|pending| pending.writes.clone()).collect();
-        let Self { window, totals, next, newest, rules, floor, .. } = self;
+        let Self { window, totals, next, newest, rules, floor, vault, .. } = self;
         let mut deciding = Deciding {
             staged: Staged::new(&*core.shared.tables, window, totals.clone(), *next, *newest)
                 .over(under),
             group: &mut group,
             rules,
             floor,
+            vault,
             room: None,
         };
         let mut closing = false;
@@ -122,6 +125,7 @@ struct Deciding<'a> {
     group: &'a mut Group,
     rules: &'a Rules,
     floor: &'a Floor,
+    vault: &'a Vault,
     /// Whether there is room for input; asked once a group.
     room: Option<Result<(), Error>>,
 }
@@ -154,19 +158,42 @@ impl Deciding<'_> {
     }
 
     /// Decides a command and adds its records to the group.
-    fn decide(&mut self, command: Command) -> Result<Result<Reply, Refusal>, Error> {
+    fn decide(&mut self, mut command: Command) -> Result<Result<Reply, Refusal>, Error> {
         let at = self.group.at;
+        self.seal(&mut command);
         let Decision { records, reply } = match decide(&self.staged, command, at, self.rules) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        for record in records {
+        for mut record in records {
+            self.seal_kept(&mut record);
             let offset = self.staged.next_offset();
             codec::encode(&record, &mut self.group.frame);
             fold::apply(&mut self.staged, offset, at, &record)?;
             self.group.entries.push(Entry { offset, at, record });
         }
         Ok(Ok(reply))
+    }
+
+    /// Seals the secrets that come in, so that what is decided compares them with sealed ones.
+    fn seal(&self, command: &mut Command) {
+        match command {
+            Command::Put(put) => put.wish.seal(self.vault, &put.id),
+            Command::Rotate(rotation) => {
+                rotation.key.secret_mut().seal(self.vault, &rotation.id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Seals what an older release left open: nothing is written with a secret in the open.
+    fn seal_kept(&self, record: &mut Record) {
+        if let Record::Subscription(held) = record
+            && held.wish.is_open()
+        {
+            let held = Arc::make_mut(held);
+            held.wish.seal(self.vault, &held.id);
+        }
     }
 }
 

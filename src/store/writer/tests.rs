@@ -10,7 +10,7 @@ use crate::domain::command::{Command, Expect, Reply};
 use crate::store::host::HostFile;
 use crate::store::machine::Machine;
 use crate::store::tables::Tables;
-use crate::store::tests::{config, event, put};
+use crate::store::tests::{config, event, put, vault};
 use crate::store::writer::{Failure, Pending};
 use crate::store::{Reader, Store, open_on};
 
@@ -145,7 +145,7 @@ fn decided_meanwhile(fails: bool, afterwards: &[&str]) -> (Vec<Result<Reply, Str
     let dir = tempfile::tempdir().expect("a directory");
     let gate = Arc::new(Gate::default());
     let host = Arc::new(Gated(gate.clone()));
-    let opened = open_on(host, &config(dir.path()), Arc::new(Metrics::default()));
+    let opened = open_on(host, &config(dir.path()), Arc::new(Metrics::default()), vault());
     let Store { reader, submit, writer, .. } = opened.expect("opens");
     let core = &writer.core;
     let answers = std::thread::scope(|scope| {
@@ -196,7 +196,7 @@ async fn the_queue_has_room_for_so_many_commands_and_none_once_the_writer_is_gon
     let dir = tempfile::tempdir().expect("a directory");
     let mut config = config(dir.path());
     config.log.queue_max = 2;
-    let opened = open_on(Arc::new(Machine), &config, Arc::new(Metrics::default()));
+    let opened = open_on(Arc::new(Machine), &config, Arc::new(Metrics::default()), vault());
     let Store { submit, mut writer, .. } = opened.expect("opens");
     let _first = submit.offer(publish("1")).expect("room");
     let second = submit.offer(publish("2")).expect("room");

@@ -17,6 +17,7 @@ use super::stage::Stage;
 use super::submit::{Message, Submit};
 use crate::config;
 use crate::domain::command::Rules;
+use crate::domain::vault::Vault;
 use crate::store::Error;
 use crate::store::floor::Floor;
 use crate::store::host::Host;
@@ -81,7 +82,8 @@ pub(super) struct Core {
 }
 
 impl Writer {
-    pub(crate) fn new(deps: Deps, limits: &config::Log) -> (Self, Submit) {
+    /// A writer that seals secrets in a vault.
+    pub(crate) fn new(deps: Deps, vault: Arc<Vault>, limits: &config::Log) -> (Self, Submit) {
         let Deps { host, log, shared, window, rules, metrics, marker, floor } = deps;
         let totals = shared.totals.lock().expect("no panic while totals are held").clone();
         let (next, newest) = (log.next(), log.newest());
@@ -94,6 +96,7 @@ impl Writer {
             pending: Vec::new(),
             rules,
             floor,
+            vault,
             closed: false,
         };
         let commit = Commit { log, applied: next, marker, metrics, broken: None };

@@ -87,6 +87,7 @@ fn put(number: u32) -> Command {
             url: format!("http://10.0.0.1/hooks/{number}").parse().expect("valid"),
             method: Method::Post,
             headers: BTreeMap::new(),
+            access: Box::default(),
         },
         encoding: Encoding::Structured,
         signing: Signing::None,

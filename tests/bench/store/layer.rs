@@ -42,7 +42,7 @@ impl Layer {
         let config = config::load(&sources)?.config;
         let metrics = Arc::new(Metrics::default());
         let (store, lock) = store::open(&config, metrics.clone())?;
-        let store::Store { reader, submit, writer, keeper } = store;
+        let store::Store { reader, submit, writer, keeper, .. } = store;
         let stop = Stop::default();
         let keeper = JoinSet::from_iter([keeper.run(stop.clone())]);
         let writer =

@@ -8,6 +8,7 @@ pub(crate) mod mqtt;
 pub(crate) mod process;
 pub(crate) mod receiver;
 pub(crate) mod sse;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 pub(crate) use http::{Answer, Api};

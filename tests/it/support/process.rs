@@ -21,7 +21,8 @@ pub(crate) fn tidings(arguments: &[&str]) -> Command {
     for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("TIDINGS__")) {
         command.env_remove(variable);
     }
-    command.env_remove("NOTIFY_SOCKET").args(arguments).stdin(Stdio::null());
+    command.env_remove("NOTIFY_SOCKET").env_remove("CREDENTIALS_DIRECTORY");
+    command.args(arguments).stdin(Stdio::null());
     command
 }
 

@@ -14,11 +14,10 @@ use super::command::{
 use super::event::{Data, Event, Form, Origin};
 use super::gap::Missing;
 use super::lease::{Asked, Lease};
-use super::park;
 use super::record::Record;
 use super::subscription::{End, State, Subscription, Wish};
 use super::topic::Topic;
-use super::{Invalid, Timestamp};
+use super::{Invalid, Timestamp, park, redrive};
 
 /// `source` of the events that the hub itself emits.
 pub const HUB_SOURCE: &str = "tidings";
@@ -50,6 +49,11 @@ pub fn decide(
         Command::Gap(overtaken) => pass_over(view, overtaken, now),
         Command::Park { numbers, error } => park::park(view, &numbers, &error, now),
         Command::Unpark { numbers } => park::unpark(view, &numbers, now),
+        Command::Redrive(asked) => redrive::begin(view, *asked, now, rules),
+        Command::HandOver { job, letters } => redrive::hand_over(view, job, letters, now),
+        Command::EndJob { job, skipped } => redrive::end(view, job, skipped, now),
+        Command::CancelJob { job, actor } => redrive::cancel(view, job, &actor, now),
+        Command::Purge { letters, actor } => redrive::purge(view, letters, &actor),
     }
 }
 
@@ -179,12 +183,15 @@ fn delete(subscription: Subscription, now: Timestamp) -> Decision {
     quiet(records)
 }
 
-/// While the wall clock is visibly wrong (earlier than the newest record) nothing expires.
+/// While the wall clock is visibly wrong (earlier than the newest record) nothing expires; what is
+/// too much goes all the same.
 fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Refusal> {
-    if now < view.newest() {
-        return Ok(quiet(smallvec![]));
+    let is_wrong = now < view.newest();
+    let (mut records, letters) = redrive::forget_old(view, (!is_wrong).then_some(now), rules)?;
+    let reply = Reply::Letters(letters);
+    if is_wrong {
+        return Ok(Decision { records, reply });
     }
-    let mut records = Records::new();
     let ended_before = now.checked_sub(rules.ended_keep).unwrap_or(Timestamp::MIN);
     for subscription in view.due(now, ended_before)? {
         match subscription.state {
@@ -200,7 +207,7 @@ fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Ref
             State::Ended(..) | State::Active | State::Paused | State::Parked(_) => {}
         }
     }
-    Ok(quiet(records))
+    Ok(Decision { records, reply })
 }
 
 /// The token goes at once; what it owns ends in parts, since one group must stay bounded.
@@ -232,7 +239,10 @@ fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Ref
             Settlement::Done { subscription, offset } if is_live(view, subscription)? => {
                 records.push(Record::Settled { subscription, offset });
             }
-            Settlement::Retry(_) | Settlement::Done { .. } => {}
+            Settlement::Dropped { subscription, offset } if is_live(view, subscription)? => {
+                records.push(redrive::dropped(view, subscription, offset)?);
+            }
+            Settlement::Retry(_) | Settlement::Done { .. } | Settlement::Dropped { .. } => {}
             Settlement::Dead { letter, announce } => {
                 let event = announce.then(|| Record::Event(Arc::new(death_notice(&letter))));
                 records.push(Record::DeadLetter(Arc::new(letter)));
@@ -265,7 +275,7 @@ fn is_live(view: &dyn View, number: u32) -> Result<bool, Refusal> {
     Ok(view.numbered(number)?.is_some_and(|held| !held.state.is_ended()))
 }
 
-fn may_touch(actor: &Actor, subscription: &Subscription) -> bool {
+pub(super) fn may_touch(actor: &Actor, subscription: &Subscription) -> bool {
     actor.admin || actor.owner == subscription.owner
 }
 
@@ -298,7 +308,9 @@ fn death_notice(letter: &super::delivery::DeadLetter) -> Event {
         "code": letter.reason.code(),
         "attempts": letter.attempts.len(),
     });
-    let id = format_smolstr!("{}-{}-dead", letter.subscription, letter.offset);
+    // A letter that is redriven may die again: that is another death.
+    let at = letter.at.as_millisecond();
+    let id = format_smolstr!("{}-{}-{at}-dead", letter.subscription, letter.offset);
     hub_event(id, "tidings.delivery.dead", &letter.subscription_id, &data, letter.at)
 }
 

@@ -8,11 +8,12 @@ use crate::domain::command::{Command, Expect, Put, Refusal, Reply, Rules, Settle
 use crate::domain::delivery::{DeadLetter, Reason, Retry};
 use crate::domain::gap::Gap;
 use crate::domain::grant::Grants;
+use crate::domain::job::Job;
 use crate::domain::lease::Bounds;
 use crate::domain::record::Token;
 use crate::domain::samples::{at, wish};
 use crate::domain::sink::{Method, Sink};
-use crate::domain::{Offset, cloudevents};
+use crate::domain::{Offset, cloudevents, letter};
 
 /// A state in plain maps, which `run` keeps up to date as the store would.
 #[derive(Default)]
@@ -47,6 +48,24 @@ impl View for Held {
     fn due(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Subscription>, Refusal> {
         // More than is due: deciding must look for itself.
         Ok(self.subscriptions.values().cloned().collect())
+    }
+    fn letter(&self, _: letter::Id) -> Result<Option<Offset>, Refusal> {
+        Ok(None)
+    }
+    fn letter_count(&self) -> u64 {
+        0
+    }
+    fn oldest_letters(&self, _: usize) -> Result<Vec<(letter::Id, Timestamp)>, Refusal> {
+        Ok(vec![])
+    }
+    fn is_redriven(&self, _: letter::Id) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+    fn job(&self, _: Offset) -> Result<Option<Job>, Refusal> {
+        Ok(None)
+    }
+    fn jobs(&self) -> Result<Vec<Job>, Refusal> {
+        Ok(vec![])
     }
     fn has_token(&self, id: &str) -> Result<bool, Refusal> {
         // Most tests are not about tokens: everybody has one who is not said to have lost it.
@@ -122,6 +141,10 @@ fn rules() -> Rules {
         lease: Bounds { min: seconds(60), max: seconds(3_600), default: seconds(300) },
         ended_keep: seconds(1_000),
         subscriptions_max: 3,
+        letters_keep: seconds(500),
+        letters_max: 4,
+        jobs_keep: seconds(100),
+        jobs_max: 2,
     }
 }
 

@@ -16,11 +16,14 @@ pub mod event;
 pub mod filter;
 pub mod gap;
 pub mod grant;
+pub mod job;
 pub mod lease;
+pub mod letter;
 mod park;
 pub mod policy;
 pub mod quantity;
 pub mod record;
+mod redrive;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sign;

@@ -3,7 +3,10 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::api::{backup, changes, dead_letters, events, history, status, subscriptions, tokens};
+use super::api::{
+    backup, changes, dead_letter, dead_letters, events, history, jobs, redrives, status,
+    subscriptions, tokens,
+};
 use super::router::Hub;
 use super::{pages, probes, sse};
 
@@ -26,6 +29,13 @@ pub(crate) const ROUTES: &[Route] = &[
     ("post", "/v1/subscriptions/{id}/pause", |m| on(m, changes::pause)),
     ("post", "/v1/subscriptions/{id}/resume", |m| on(m, changes::resume)),
     ("get", "/v1/dead-letters", |m| on(m, dead_letters::list)),
+    ("delete", "/v1/dead-letters", |m| on(m, redrives::purge)),
+    ("get", "/v1/dead-letters/{id}", |m| on(m, dead_letter::one)),
+    ("delete", "/v1/dead-letters/{id}", |m| on(m, dead_letter::purge)),
+    ("post", "/v1/dead-letters/redrive", |m| on(m, redrives::create)),
+    ("get", "/v1/jobs", |m| on(m, jobs::list)),
+    ("get", "/v1/jobs/{id}", |m| on(m, jobs::one)),
+    ("delete", "/v1/jobs/{id}", |m| on(m, jobs::cancel)),
     ("post", "/v1/tokens", |m| on(m, tokens::create)),
     ("get", "/v1/tokens", |m| on(m, tokens::list)),
     ("delete", "/v1/tokens/{id}", |m| on(m, tokens::revoke)),

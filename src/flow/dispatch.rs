@@ -277,8 +277,10 @@ impl Dispatch {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.flow_in_flight.set(gauge(self.attempts.len()));
         self.metrics.flow_subscriptions.set(gauge(self.roster.lanes.len()));
-        let retries = self.reader.counts().retries;
-        self.metrics.flow_retries.set(i64::try_from(retries).unwrap_or(i64::MAX));
+        let (counts, gauge) =
+            (self.reader.counts(), |count| i64::try_from(count).unwrap_or(i64::MAX));
+        self.metrics.flow_retries.set(gauge(counts.retries));
+        self.metrics.flow_dead_letters.set(gauge(counts.dead_letters));
     }
 
     /// Lets requests under way end, then writes down what came of them and how far delivery is.

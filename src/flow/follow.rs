@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::lane::{Lane, Mode, Taken};
 use super::roster::Roster;
 use crate::domain::command::Overtaken;
 use crate::domain::delivery::Retry;
 use crate::domain::filter::Facts;
 use crate::domain::gap::{Gap, Missing, missing};
-use crate::domain::record::{Entry, Record};
+use crate::domain::job::Handed;
+use crate::domain::record::{Entry, Record, Redriven};
 use crate::domain::subscription::{Start, State, Subscription};
 use crate::domain::{Offset, Timestamp};
 use crate::store::Stretch;
@@ -32,6 +35,7 @@ impl Roster {
                     lane.stats.set_gap(Some(Gap::after(known, *missing, entry.at)));
                 }
             }
+            Record::Redriven(redriven) if entry.offset >= as_of => self.take_redriven(redriven),
             Record::Subscription(_)
             | Record::SubscriptionRemoved { .. }
             | Record::Token(_)
@@ -40,7 +44,10 @@ impl Roster {
             | Record::Settled { .. }
             | Record::DeadLetter(_)
             | Record::Progress(_)
-            | Record::Gap { .. } => {}
+            | Record::Gap { .. }
+            | Record::Job(_)
+            | Record::Redriven(_)
+            | Record::Forgotten(_) => {}
         }
         self.matched = entry.offset + 1;
         self.view.set_matched(self.matched);
@@ -101,6 +108,15 @@ impl Roster {
         }
         delayed.into_iter().for_each(|(offset, due)| self.delay(number, offset, due));
         self.touch(number);
+    }
+
+    /// Dead letters wait for a first attempt again, which is due.
+    fn take_redriven(&mut self, redriven: &Redriven) {
+        for Handed { letter, key } in &redriven.letters {
+            let Some(lane) = self.lanes.get_mut(&letter.subscription) else { continue };
+            lane.redrive(letter.offset, key.as_deref().map(SmolStr::from));
+            self.touch(letter.subscription);
+        }
     }
 
     /// Has a delivery begin at a time.

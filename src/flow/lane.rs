@@ -299,6 +299,21 @@ impl Lane {
         self.waiting.insert(retry.offset, Waiting { past, key, delayed: retry.delayed });
     }
 
+    /// Puts a dead letter among those that wait, and it is due. Where a crash let the lane forget
+    /// that it was given up, the delivery that it holds becomes this one.
+    pub(super) fn redrive(&mut self, offset: Offset, key: Option<SmolStr>) {
+        if let Some(started) = self.in_flight.get_mut(&offset) {
+            (started.past, started.retried) = (Past::default(), true);
+            return;
+        }
+        let queued = self.queue.iter().position(|queued| queued.entry.offset == offset);
+        if let Some(Queued { entry, .. }) = queued.and_then(|at| self.queue.remove(at)) {
+            self.queue_bytes -= entry.weight();
+        }
+        self.waiting.insert(offset, Waiting { past: Past::default(), key, delayed: false });
+        self.waiting.fall_due(offset);
+    }
+
     /// Has everything tried again that failed: what it failed by was the target.
     pub(super) fn fall_all_due(&mut self) {
         self.waiting.fall_all_due();

@@ -262,3 +262,31 @@ fn what_is_to_be_late_waits_without_holding_back_the_others() {
     assert_eq!(lane.take(&late(6), at(0), LIMITS), Taken::No, "delayed_max");
     assert_eq!(lane.position, 6);
 }
+
+#[test]
+fn a_redriven_letter_is_due_and_takes_the_place_of_what_the_lane_holds() {
+    let mut lane = ordered(Ordering::None);
+    lane.redrive(9, None);
+    assert_eq!(starts(&mut lane, 0), [-9]);
+    assert!(lane.finish(9).expect("started").retried, "that it is done has to be written");
+    // A crash let the lane forget that these were given up.
+    [3, 4].iter().for_each(|offset| assert!(takes(&mut lane, &entry(*offset, "x"))));
+    lane.redrive(4, None);
+    assert_eq!(starts(&mut lane, 0), [-4, 3], "once");
+    lane.redrive(3, None);
+    let finished = lane.finish(3).expect("started");
+    assert!(finished.retried && finished.past.attempts.is_empty());
+    lane.finish(4).expect("started");
+    assert!(lane.is_caught_up(0), "the queue's bytes are given back: {}", lane.queue_bytes);
+    assert_eq!(lane.queue_bytes, 0);
+}
+
+#[test]
+fn a_redriven_letter_keeps_its_place_in_the_order_of_its_key() {
+    let mut lane = ordered(Ordering::Key);
+    assert!(takes(&mut lane, &entry(5, "x")) && takes(&mut lane, &entry(6, "y")));
+    lane.redrive(2, Some("x".into()));
+    assert_eq!(starts(&mut lane, 0), [-2, 6], "5 waits for 2");
+    lane.finish(2).expect("started");
+    assert_eq!(starts(&mut lane, 0), [5]);
+}

@@ -212,7 +212,8 @@ impl Dispatch {
         if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
             self.metrics.count_delivery("dropped");
             if retried {
-                self.settler.push(Settlement::Done { subscription: subscription.number, offset });
+                self.settler
+                    .push(Settlement::Dropped { subscription: subscription.number, offset });
             }
             return;
         }

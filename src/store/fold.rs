@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::Error;
 use super::codec::to_bytes;
 use super::key::{self, Key, Table};
+use super::redrives;
 use super::staged::Staged;
 use crate::domain::gap::{Gap, Missing};
 use crate::domain::record::{Progress, Record};
 use crate::domain::subscription::{Start, State, Subscription};
-use crate::domain::{Offset, Timestamp};
+use crate::domain::{Offset, Timestamp, letter};
 
 /// Most retries of one subscription that its removal takes away at once; far above the bound that
 /// lanes keep.
@@ -39,18 +40,16 @@ pub(crate) fn apply(
             staged.put(Table::Retry, key, to_bytes(record))?;
         }
         Record::Settled { subscription, offset } => {
-            let key = Key::of(Table::Retry).number(*subscription).offset(*offset);
-            staged.remove(Table::Retry, key)?;
+            redrives::settle(staged, letter::Id { subscription: *subscription, offset: *offset })?;
         }
-        Record::DeadLetter(letter) => {
-            let retry = Key::of(Table::Retry).number(letter.subscription).offset(letter.offset);
-            staged.remove(Table::Retry, retry)?;
-            let key = Key::of(Table::DeadLetter).time(letter.at);
-            let key = key.number(letter.subscription).offset(letter.offset);
-            staged.put(Table::DeadLetter, key, to_bytes(record))?;
-        }
+        Record::DeadLetter(letter) => redrives::bury(staged, offset, letter, to_bytes(record))?,
         Record::Progress(progress) => put_progress(staged, progress)?,
         Record::Gap { subscription, missing } => put_gap(staged, *subscription, *missing, at)?,
+        Record::Job(job) => {
+            staged.put(Table::Job, Key::of(Table::Job).offset(job.id), to_bytes(record))?;
+        }
+        Record::Redriven(redriven) => redrives::hand_over(staged, redriven)?,
+        Record::Forgotten(forgotten) => redrives::forget(staged, forgotten)?,
     }
     staged.advance(record, at);
     Ok(())
@@ -107,7 +106,7 @@ fn forget_delivery(staged: &mut Staged<'_>, number: u32) -> Result<(), Error> {
     for (key, _) in staged.scan(prefix.clone(), &prefix.end(), RETRIES_SCAN_MAX)? {
         staged.remove(Table::Retry, Key(key))?;
     }
-    Ok(())
+    redrives::drop_all(staged, number, RETRIES_SCAN_MAX)
 }
 
 fn remove_dues(staged: &mut Staged<'_>, held: &Subscription) -> Result<(), Error> {

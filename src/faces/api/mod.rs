@@ -3,16 +3,19 @@
 
 pub(crate) mod backup;
 pub(crate) mod changes;
+pub(crate) mod dead_letter;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
 mod fields;
 pub(crate) mod history;
+pub(crate) mod jobs;
 mod listing;
 mod mask;
 mod merge;
 mod mode;
 mod precondition;
 pub(crate) mod printed;
+pub(crate) mod redrives;
 mod shape;
 mod shape_encoding;
 mod shape_policy;

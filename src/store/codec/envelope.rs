@@ -12,8 +12,8 @@ use bincode::Options;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, delivery_v1, delivery_v2, delivery_v3, event_v1, subscription_v1, subscription_v2,
-    subscription_v3, subscription_v4,
+    Error, delivery_v1, delivery_v2, delivery_v3, event_v1, job_v1, subscription_v1,
+    subscription_v2, subscription_v3, subscription_v4,
 };
 use crate::domain::Timestamp;
 use crate::domain::gap::Missing;
@@ -35,6 +35,9 @@ const SETTLED: u8 = 7;
 const DEAD_LETTER: u8 = 8;
 const PROGRESS: u8 = 9;
 const GAP: u8 = 10;
+const JOB: u8 = 11;
+const REDRIVEN: u8 = 12;
+const FORGOTTEN: u8 = 13;
 
 /// Appends a record's bytes.
 pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -64,6 +67,9 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Gap { subscription, missing } => {
             body(GAP, &(subscription, missing.from, missing.to), out)
         }
+        Record::Job(job) => body(JOB, &job_v1::Job::from(&**job), out),
+        Record::Redriven(redriven) => body(REDRIVEN, &job_v1::Redriven::from(&**redriven), out),
+        Record::Forgotten(it) => body(FORGOTTEN, &job_v1::Forgotten::from(&**it), out),
     };
     let length = u32::try_from(out.len() - start - HEAD).expect("bodies are bounded at ingest");
     out[start] = kind;
@@ -135,6 +141,15 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
             let missing = Missing { from, to };
             Record::Gap { subscription, missing }
         }),
+        (JOB, 1) => read::<job_v1::Job>(body)?.try_into().map(|job| Record::Job(Arc::new(job))),
+        (REDRIVEN, 1) => {
+            let held = read::<job_v1::Redriven>(body)?;
+            held.try_into().map(|redriven| Record::Redriven(Arc::new(redriven)))
+        }
+        (FORGOTTEN, 1) => {
+            let held = read::<job_v1::Forgotten>(body)?;
+            Ok(Record::Forgotten(Arc::new(held.into())))
+        }
         (kind, version) => Err(Error::Newer { kind, version }),
     }
 }

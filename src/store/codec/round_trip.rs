@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 use smol_str::SmolStr;
 
+use super::job_samples::job;
 use super::samples::{at, event, subscription};
 use super::{
     delivery_v1, delivery_v2, envelope, from_bytes, subscription_v1, subscription_v2,
@@ -24,9 +25,11 @@ use crate::domain::event::{Data, Event, Form, Message, Origin};
 use crate::domain::filter::Filter;
 use crate::domain::gap::Missing;
 use crate::domain::grant::{Grant, Grants};
+use crate::domain::job::{Counts, Handed, Job, Skipped, State as JobState};
 use crate::domain::lease::{Asked, Lease};
+use crate::domain::letter::{Choice, Id};
 use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy};
-use crate::domain::record::{Progress, Record, Token};
+use crate::domain::record::{Forgotten, Progress, Record, Redriven, Token, Why};
 use crate::domain::sign::Secret;
 use crate::domain::sink::{Method, Sink};
 use crate::domain::subscription::{End, Signing, Start, State, Subscription};
@@ -228,6 +231,49 @@ fn retries() -> impl Strategy<Value = Retry> {
     })
 }
 
+fn ids() -> impl Strategy<Value = Vec<Id>> {
+    let id = (any::<u32>(), any::<u64>());
+    vec(id.prop_map(|(subscription, offset)| Id { subscription, offset }), 0..4)
+}
+
+fn jobs() -> impl Strategy<Value = Job> {
+    let choice = (ids(), option::of(text()), option::of(text()), option::of(time()));
+    let choice = choice.prop_map(|(ids, subscription, code, since)| {
+        let until = since;
+        Choice { ids, subscription, code, since, until }
+    });
+    let state = prop_oneof![
+        Just(JobState::Running),
+        time().prop_map(JobState::Done),
+        time().prop_map(JobState::Cancelled),
+    ];
+    let numbers = (any::<u64>(), option::of(any::<u32>()), any::<[u64; 4]>(), any::<[u64; 2]>());
+    (choice, state, numbers).prop_map(|(choice, state, numbers)| {
+        let (id, rate_per_second, [handed, delivered, died, dropped], skipped) = numbers;
+        let counts = Counts { handed, delivered, died, dropped };
+        let [event_gone, subscription_ended] = skipped;
+        let skipped = Skipped { event_gone, subscription_ended };
+        Job { id, choice, rate_per_second, state, counts, skipped, ..job() }
+    })
+}
+
+fn of_jobs() -> impl Strategy<Value = Record> {
+    let redriven = (any::<u64>(), time(), ids(), option::of(text()));
+    let forgotten = (ids(), vec(any::<u64>(), 0..4));
+    let why = of(&[Why::Purged, Why::Expired, Why::Dropped]);
+    prop_oneof![
+        jobs().prop_map(|job| Record::Job(Arc::new(job))),
+        redriven.prop_map(|(job, due, ids, key)| {
+            let handed = |letter| Handed { letter, key: key.clone() };
+            let letters = ids.into_iter().map(handed).collect();
+            Record::Redriven(Arc::new(Redriven { job, due, letters }))
+        }),
+        (forgotten, why).prop_map(|((letters, jobs), why)| {
+            Record::Forgotten(Arc::new(Forgotten { letters, jobs, why }))
+        }),
+    ]
+}
+
 fn others() -> impl Strategy<Value = Record> {
     let grants = ["publish:a/#", "subscribe:+", "manage", "admin"];
     let grants = grants.map(|grant| Grant::parse(grant).expect("valid"));
@@ -322,7 +368,7 @@ proptest! {
     }
 
     #[test]
-    fn every_other_kind_reads_back(record in others()) {
+    fn every_other_kind_reads_back(record in prop_oneof![others(), of_jobs()]) {
         prop_assert_eq!(from_bytes(&to_bytes(&record)).expect("own bytes"), record);
     }
 }

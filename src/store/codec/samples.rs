@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
+use super::job_samples;
 use crate::domain::Timestamp;
 use crate::domain::attribute::Value;
 use crate::domain::delivery::{Answer, Attempt, DeadLetter, Excerpt, Outcome, Reason, Retry, Sent};
@@ -110,7 +111,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
 
 /// One record of each kind.
 pub(super) fn every_kind() -> Vec<Record> {
-    vec![
+    let mut all = vec![
         Record::Event(Arc::new(event())),
         Record::Subscription(Arc::new(subscription())),
         Record::SubscriptionRemoved { number: 7, id: "sub_1".to_owned() },
@@ -149,7 +150,9 @@ pub(super) fn every_kind() -> Vec<Record> {
             caught_up: vec![3],
         })),
         Record::Gap { subscription: 7, missing: Missing { from: 10, to: 1 << 33 } },
-    ]
+    ];
+    all.extend(job_samples::every_kind());
+    all
 }
 
 /// One record of each kind, then one for each variant of their parts.
@@ -376,5 +379,6 @@ fn detailed() -> Vec<Record> {
         [Reason::Template, Reason::Hops].map(|reason| Record::DeadLetter(Arc::new(letter(reason))));
     let mut all = vec![Record::Retry(Arc::new(retry)), Record::Retry(Arc::new(late))];
     all.extend(letters);
+    all.extend(job_samples::every_variant());
     all
 }

@@ -164,7 +164,10 @@ fn note_token(core: &Core, entry: &Entry) {
         | Record::Settled { .. }
         | Record::DeadLetter(_)
         | Record::Progress(_)
-        | Record::Gap { .. } => {}
+        | Record::Gap { .. }
+        | Record::Job(_)
+        | Record::Redriven(_)
+        | Record::Forgotten(_) => {}
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// A status with headers.
     With(u16, Vec<(&'static str, String)>),
+    /// A status with a body.
+    Body(u16, String),
     /// A status after a while.
     After(Duration, u16),
     /// No answer, the connection stays open.
@@ -196,6 +198,13 @@ async fn answer(socket: &mut TcpStream, reply: Reply) -> std::io::Result<bool> {
             let lines: String =
                 headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             socket.write_all(head(status, &lines).as_bytes()).await?;
+        }
+        Reply::Body(status, body) => {
+            let head = format!(
+                "HTTP/1.1 {status} Scripted\r\nset-cookie: s=1\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            socket.write_all((head + &body).as_bytes()).await?;
         }
         Reply::After(time, status) => {
             tokio::time::sleep(time).await;

@@ -151,9 +151,11 @@ pub(super) fn forget_old(
     let before = |keep| now.map(|now| now.checked_sub(keep).unwrap_or(Timestamp::MIN));
     let (letters_before, jobs_before) = (before(rules.letters_keep), before(rules.jobs_keep));
     let excess = view.letter_count().saturating_sub(rules.letters_max);
-    let oldest = (0u64..).zip(view.oldest_letters(FORGET_MAX)?);
     let is_old = |at: Timestamp| letters_before.is_some_and(|before| at <= before);
-    let letters = oldest.take_while(|(count, (_, at))| *count < excess || is_old(*at));
+    let is_due = excess > 0 || view.oldest_letters(1)?.iter().any(|(_, at)| is_old(*at));
+    let oldest = if is_due { view.oldest_letters(FORGET_MAX)? } else { vec![] };
+    let letters =
+        (0u64..).zip(oldest).take_while(|(count, (_, at))| *count < excess || is_old(*at));
     let letters: Vec<Id> = letters.map(|(_, (id, _))| id).collect();
     let jobs = if jobs_before.is_some() { view.jobs()? } else { vec![] };
     let is_over = |job: &&Job| job.ended_at().is_some_and(|at| Some(at) <= jobs_before);

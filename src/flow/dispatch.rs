@@ -277,10 +277,9 @@ impl Dispatch {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.flow_in_flight.set(gauge(self.attempts.len()));
         self.metrics.flow_subscriptions.set(gauge(self.roster.lanes.len()));
-        let (counts, gauge) =
-            (self.reader.counts(), |count| i64::try_from(count).unwrap_or(i64::MAX));
-        self.metrics.flow_retries.set(gauge(counts.retries));
-        self.metrics.flow_dead_letters.set(gauge(counts.dead_letters));
+        let (counts, rows) = (self.reader.counts(), |rows| i64::try_from(rows).unwrap_or(i64::MAX));
+        self.metrics.flow_retries.set(rows(counts.retries));
+        self.metrics.flow_dead_letters.set(rows(counts.dead_letters));
     }
 
     /// Lets requests under way end, then writes down what came of them and how far delivery is.

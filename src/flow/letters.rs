@@ -126,3 +126,50 @@ impl Walk {
         Ok((self.actor.admin || is_own).then_some(Found { id, subscription }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(subscription: u32, offset: Offset) -> Id {
+        Id { subscription, offset }
+    }
+
+    fn walk(ids: &[Id]) -> Walk {
+        let choice = Choice { ids: ids.to_vec(), ..Choice::default() };
+        Walk::new(Actor { owner: None, admin: true }, choice, 9)
+    }
+
+    fn parts(parts: &VecDeque<Part>) -> Vec<(Id, Id)> {
+        parts.iter().map(|part| (part.from, part.to)).collect()
+    }
+
+    #[test]
+    fn what_is_left_for_later_is_the_rest_of_a_subscription_and_nothing_else() {
+        let mut walk = walk(&[]);
+        let found = [id(3, 5), id(3, 8), id(4, 1)];
+        walk.found = found.map(|id| Found { id, subscription: None }).into();
+        walk.todo[0].from = id(4, 2);
+        walk.take();
+        walk.postpone(id(3, 5));
+        assert_eq!(parts(&walk.later), [(id(3, 5), id(4, 0))]);
+        assert_eq!(parts(&walk.todo), [(id(4, 2), END)], "that far it is already");
+        assert_eq!(walk.take().map(|found| found.id), Some(id(4, 1)));
+        walk.postpone(id(4, 1));
+        assert_eq!(parts(&walk.todo), [(id(5, 0), END)]);
+        walk.turn_back();
+        let all = [(id(5, 0), END), (id(3, 5), id(4, 0)), (id(4, 1), id(5, 0))];
+        assert_eq!(parts(&walk.todo), all);
+        assert!(!walk.is_over() && walk.later.is_empty());
+    }
+
+    #[test]
+    fn letters_that_are_named_are_looked_for_one_by_one() {
+        let mut walk = walk(&[id(3, 5), id(3, 7), id(4, 1)]);
+        assert_eq!(parts(&walk.todo)[1], (id(3, 7), id(3, 8)));
+        walk.todo.pop_front();
+        walk.postpone(id(3, 5));
+        assert_eq!(parts(&walk.todo), [(id(4, 1), id(4, 2))]);
+        assert_eq!(parts(&walk.later), [(id(3, 5), id(4, 0))], "with the one behind it");
+    }
+}

@@ -2,6 +2,7 @@
 //! answered, never an event's data.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use super::listing::{decode, encode};
 use super::subscriptions::may_see;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome};
+use crate::domain::lease::after;
 use crate::domain::letter::Choice;
 use crate::domain::record::Entry;
 use crate::domain::{Offset, Timestamp};
@@ -44,7 +46,8 @@ pub(crate) async fn list(
     let choice = choice(&query)?;
     let mut before = query.get("page").map(parse_page).transpose()?;
     // What was given up at or after the end is passed over.
-    before = before.or(choice.until.map(|until| (until, 0, 0)));
+    let past = |until| after(until, Duration::from_millis(1));
+    before = before.or(choice.until.map(|until| (past(until), 0, 0)));
     let mut sight = Sight::new(&hub, &caller);
     let (mut found, mut looked_at) = (Vec::new(), 0);
     let next = 'scan: loop {
@@ -174,8 +177,6 @@ fn parse_page(page: &str) -> Result<DeadLetterKey, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -71,6 +71,12 @@ pub struct Metrics {
     pub flow_delivery_seconds: Histogram,
     /// Subscriptions that are not ended.
     pub flow_subscriptions: Gauge,
+    /// Subscriptions that are behind the end of the log.
+    pub flow_behind: Gauge,
+    /// By how many records the furthest of them is behind.
+    pub flow_behind_records_max: Gauge,
+    /// The age of the oldest event that one of them is not done with.
+    pub flow_behind_seconds_max: Gauge,
     /// Offsets that subscriptions were not given since the log no longer had them.
     pub flow_gap_offsets: Counter,
     /// Open MQTT connections.
@@ -120,6 +126,9 @@ impl Default for Metrics {
             flow_jobs: Gauge::default(),
             flow_delivery_seconds: Histogram::new(DELIVERY_BUCKETS),
             flow_subscriptions: Gauge::default(),
+            flow_behind: Gauge::default(),
+            flow_behind_records_max: Gauge::default(),
+            flow_behind_seconds_max: Gauge::default(),
             flow_gap_offsets: Counter::default(),
             broker_connections: Gauge::default(),
             broker_messages_in: Counter::default(),
@@ -161,18 +170,17 @@ impl Metrics {
         let help = "1 while this machine is cut off and deliveries wait";
         all.register("flow_offline", help, m.flow_offline.clone());
         all.register("flow_retries", "Deliveries waiting for a retry", m.flow_retries.clone());
-        all.register("flow_dead_letters", "Dead letters kept", m.flow_dead_letters.clone());
-        let expired = m.flow_dead_letters_expired.clone();
-        all.register("flow_dead_letters_expired", "Dead letters that retention took", expired);
-        let purged = m.flow_dead_letters_purged.clone();
-        all.register("flow_dead_letters_purged", "Dead letters forgotten on demand", purged);
-        let redriven = m.flow_redriven.clone();
-        all.register("flow_redriven", "Dead letters handed back to delivery", redriven);
-        all.register("flow_jobs", "Jobs that are running", m.flow_jobs.clone());
+        self.register_letters(&mut all);
         let delivery = m.flow_delivery_seconds.clone();
         all.register_with_unit("flow_delivery", "Time of an attempt", Unit::Seconds, delivery);
         let live = m.flow_subscriptions.clone();
         all.register("flow_subscriptions", "Subscriptions that are not ended", live);
+        all.register("flow_behind", "Subscriptions behind the log's end", m.flow_behind.clone());
+        let records = m.flow_behind_records_max.clone();
+        all.register("flow_behind_records_max", "Records the furthest one is behind", records);
+        let age = m.flow_behind_seconds_max.clone();
+        let help = "Age of the oldest event not done";
+        all.register_with_unit("flow_behind_max", help, Unit::Seconds, age);
         let gaps = m.flow_gap_offsets.clone();
         all.register("flow_gap_offsets", "Offsets gone before subscriptions got them", gaps);
         all.register("broker_connections", "Open MQTT connections", m.broker_connections.clone());
@@ -190,6 +198,18 @@ impl Metrics {
         all.register("faces_answers", "HTTP answers by class", m.faces_answers.clone());
         all.register("faces_streams", "Open event streams", m.faces_streams.clone());
         all
+    }
+
+    fn register_letters(&self, all: &mut Registry) {
+        let m = self;
+        all.register("flow_dead_letters", "Dead letters kept", m.flow_dead_letters.clone());
+        let expired = m.flow_dead_letters_expired.clone();
+        all.register("flow_dead_letters_expired", "Dead letters that retention took", expired);
+        let purged = m.flow_dead_letters_purged.clone();
+        all.register("flow_dead_letters_purged", "Dead letters forgotten on demand", purged);
+        let redriven = m.flow_redriven.clone();
+        all.register("flow_redriven", "Dead letters handed back to delivery", redriven);
+        all.register("flow_jobs", "Jobs that are running", m.flow_jobs.clone());
     }
 
     /// Counts one attempt of a delivery.

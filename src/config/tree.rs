@@ -160,7 +160,7 @@ Net {
 section!(/// `[drain]`
     Drain { timeout: Span });
 section!(/// `[telemetry]`
-    Telemetry { log_level: String, log_format: LogFormat });
+    Telemetry { log_level: String, log_format: LogFormat, subscriptions_named_max: usize });
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

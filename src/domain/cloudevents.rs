@@ -127,6 +127,19 @@ pub fn print(event: &Event) -> Vec<u8> {
     out
 }
 
+/// Writes several events in batch mode.
+pub fn print_batch(events: &[&Event]) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&print(event));
+    }
+    out.push(b']');
+    out
+}
+
 /// Writes one event in structured mode on one line, as event streams need it. Line breaks in JSON
 /// data can only stand between tokens, so a space in their place changes nothing.
 pub fn print_line(event: &Event) -> Vec<u8> {

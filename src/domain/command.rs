@@ -11,6 +11,7 @@ use super::job::{Handed, Job, Skipped};
 use super::lease::Bounds;
 use super::letter::{self, Choice};
 use super::record::{Progress, Record, Token};
+use super::replay::Replay;
 use super::sink::Sink;
 use super::subscription::{End, Subscription, Wish};
 use super::{Invalid, Offset, Timestamp};
@@ -60,6 +61,24 @@ pub enum Command {
     Unpark {
         /// Their numbers.
         numbers: Vec<u32>,
+    },
+    /// Give a subscription a range of the log once more.
+    Replay {
+        /// Its id.
+        id: String,
+        /// Who asks.
+        actor: Actor,
+        /// The first offset.
+        from: Offset,
+        /// One past the last; `None`: where the log ends.
+        to: Option<Offset>,
+    },
+    /// Give a replay up.
+    EndReplay {
+        /// The subscription's id.
+        id: String,
+        /// Who asks.
+        actor: Actor,
     },
     /// Note what subscriptions passed over since the log no longer has it.
     Gap(Vec<Overtaken>),
@@ -251,6 +270,9 @@ pub enum Refusal {
     /// The lease is over; a renewal comes too late.
     #[error("the subscription has ended ({}); put it again to start anew", .0.as_str())]
     Ended(End),
+    /// Only one replay at a time.
+    #[error("the subscription {0:?} is being replayed; wait for the end, or give that replay up")]
+    Replaying(String),
     /// The id is taken by somebody else.
     #[error("the id {0:?} is taken")]
     Taken(String),
@@ -292,12 +314,14 @@ pub trait View {
     fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal>;
     /// What a subscription passed over so far.
     fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal>;
+    /// The replay of a subscription that is under way.
+    fn replay(&self, number: u32) -> Result<Option<Replay>, Refusal>;
     /// How many subscriptions there are.
     fn subscription_count(&self) -> usize;
     /// A bounded number of the subscriptions that a token owns and that are not ended.
     fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal>;
-    /// A bounded number of subscriptions whose lease is over at `now`, or that ended at or before
-    /// `ended_before`.
+    /// A bounded number of subscriptions whose lease is over at `now`, or is expiring without that
+    /// having been told, or that ended at or before `ended_before`.
     fn due(&self, now: Timestamp, ended_before: Timestamp) -> Result<Vec<Subscription>, Refusal>;
     /// The place of a dead letter's record in the log, if there is such a letter.
     fn letter(&self, id: letter::Id) -> Result<Option<Offset>, Refusal>;
@@ -311,6 +335,8 @@ pub trait View {
     fn job(&self, id: Offset) -> Result<Option<Job>, Refusal>;
     /// All jobs, oldest first.
     fn jobs(&self) -> Result<Vec<Job>, Refusal>;
+    /// Whether it was told that a subscription's lease is expiring.
+    fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal>;
     /// Whether there is such a token.
     fn has_token(&self, id: &str) -> Result<bool, Refusal>;
     /// Where an event with this source and id was stored, if inside the window.

@@ -15,7 +15,9 @@ use super::event::{Data, Event, Form, Origin};
 use super::gap::Missing;
 use super::lease::{Asked, Lease};
 use super::record::Record;
+use super::replay;
 use super::subscription::{End, State, Subscription, Wish};
+use super::sweep;
 use super::topic::Topic;
 use super::{Invalid, Timestamp, park, redrive};
 
@@ -35,7 +37,7 @@ pub fn decide(
         Command::Change { id, actor, change } => {
             decide_change(view, &id, &actor, change, now, rules)
         }
-        Command::Sweep => sweep(view, now, rules),
+        Command::Sweep => sweep::sweep(view, now, rules),
         Command::CreateToken(token) => Ok(quiet(smallvec![Record::Token(Arc::new(token))])),
         Command::RevokeToken(id) => revoke(view, id, now),
         Command::Settle(settlements) => settle(view, settlements),
@@ -46,6 +48,8 @@ pub fn decide(
             }
             Some(_) | None => Ok(quiet(smallvec![])),
         },
+        Command::Replay { id, actor, from, to } => replay::begin(view, &id, &actor, from, to, now),
+        Command::EndReplay { id, actor } => replay::cancel(view, &id, &actor, now),
         Command::Gap(overtaken) => pass_over(view, overtaken, now),
         Command::Park { numbers, error } => park::park(view, &numbers, &error, now),
         Command::Unpark { numbers } => park::unpark(view, &numbers, now),
@@ -146,12 +150,7 @@ fn decide_change(
     if change == Change::Delete {
         return Ok(delete(subscription, now));
     }
-    if let State::Ended(end, _) = subscription.state {
-        return Err(Refusal::Ended(end));
-    }
-    if subscription.lease.is_some_and(|lease| lease.is_over(now)) {
-        return Err(Refusal::Ended(End::Expired));
-    }
+    subscription.check_live(now).map_err(Refusal::Ended)?;
     match change {
         Change::Renew(seconds) => {
             let before = || subscription.lease.map(|lease| Asked::Seconds(lease.seconds));
@@ -178,36 +177,14 @@ fn delete(subscription: Subscription, now: Timestamp) -> Decision {
         Record::SubscriptionRemoved { number: subscription.number, id: subscription.id.clone() };
     let mut records = smallvec![removed];
     if !subscription.state.is_ended() {
-        records.push(Record::Event(Arc::new(notice(&subscription, "ended", End::Deleted, now))));
+        records.push(Record::Event(Arc::new(notice(
+            &subscription,
+            "ended",
+            Some(End::Deleted),
+            now,
+        ))));
     }
     quiet(records)
-}
-
-/// While the wall clock is visibly wrong (earlier than the newest record) nothing expires; what is
-/// too much goes all the same.
-fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Refusal> {
-    let is_wrong = now < view.newest();
-    let (mut records, letters) = redrive::forget_old(view, (!is_wrong).then_some(now), rules)?;
-    let reply = Reply::Letters(letters);
-    if is_wrong {
-        return Ok(Decision { records, reply });
-    }
-    let ended_before = now.checked_sub(rules.ended_keep).unwrap_or(Timestamp::MIN);
-    for subscription in view.due(now, ended_before)? {
-        match subscription.state {
-            State::Ended(_, at) if at <= ended_before => {
-                let Subscription { number, id, .. } = subscription;
-                records.push(Record::SubscriptionRemoved { number, id });
-            }
-            State::Active | State::Paused | State::Parked(_)
-                if subscription.lease.is_some_and(|lease| lease.is_over(now)) =>
-            {
-                records.extend(end(subscription, End::Expired, now));
-            }
-            State::Ended(..) | State::Active | State::Paused | State::Parked(_) => {}
-        }
-    }
-    Ok(Decision { records, reply })
 }
 
 /// The token goes at once; what it owns ends in parts, since one group must stay bounded.
@@ -279,22 +256,27 @@ pub(super) fn may_touch(actor: &Actor, subscription: &Subscription) -> bool {
     actor.admin || actor.owner == subscription.owner
 }
 
-fn end(mut subscription: Subscription, why: End, now: Timestamp) -> Records {
+pub(super) fn end(mut subscription: Subscription, why: End, now: Timestamp) -> Records {
     subscription.state = State::Ended(why, now);
     subscription.version += 1;
     subscription.updated_at = now;
     let kind = if why == End::Expired { "expired" } else { "ended" };
-    let event = notice(&subscription, kind, why, now);
+    let event = notice(&subscription, kind, Some(why), now);
     smallvec![Record::Subscription(Arc::new(subscription)), Record::Event(Arc::new(event))]
 }
 
-fn notice(subscription: &Subscription, kind: &str, why: End, now: Timestamp) -> Event {
+pub(super) fn notice(
+    subscription: &Subscription,
+    kind: &str,
+    why: Option<End>,
+    now: Timestamp,
+) -> Event {
     let data = json!({
         "id": subscription.id,
         "name": subscription.wish.name,
         "labels": subscription.wish.labels,
         "owner": subscription.owner,
-        "reason": why.as_str(),
+        "reason": why.map(End::as_str),
         "expires_at": subscription.lease.map(|lease| lease.expires_at.to_string()),
     });
     let id = format_smolstr!("{}-{}-{kind}", subscription.number, subscription.version);

@@ -1,171 +1,14 @@
 //! What each command leads to, in tables, over a state that is told.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
 use super::*;
-use crate::domain::command::{Command, Expect, Put, Refusal, Reply, Rules, Settlement};
+use crate::domain::cloudevents;
+use crate::domain::command::{Command, Expect, Put, Refusal, Reply, Settlement};
 use crate::domain::delivery::{DeadLetter, Reason, Retry};
-use crate::domain::gap::Gap;
 use crate::domain::grant::Grants;
-use crate::domain::job::Job;
-use crate::domain::lease::Bounds;
+use crate::domain::held::{Held, admin, notices, user};
 use crate::domain::record::Token;
 use crate::domain::samples::{at, wish};
 use crate::domain::sink::{Method, Sink};
-use crate::domain::{Offset, cloudevents, letter};
-
-/// A state in plain maps, which `run` keeps up to date as the store would.
-#[derive(Default)]
-struct Held {
-    subscriptions: HashMap<u32, Subscription>,
-    tokens: Vec<String>,
-    lost: Vec<String>,
-    gaps: HashMap<u32, Gap>,
-    seen: HashMap<(SmolStr, SmolStr), Offset>,
-    next: Offset,
-    newest: Timestamp,
-}
-
-impl View for Held {
-    fn subscription(&self, id: &str) -> Result<Option<Subscription>, Refusal> {
-        Ok(self.subscriptions.values().find(|held| held.id == id).cloned())
-    }
-    fn numbered(&self, number: u32) -> Result<Option<Subscription>, Refusal> {
-        Ok(self.subscriptions.get(&number).cloned())
-    }
-    fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
-        Ok(self.gaps.get(&number).copied())
-    }
-    fn subscription_count(&self) -> usize {
-        self.subscriptions.len()
-    }
-    fn owned_by(&self, token: &str) -> Result<Vec<Subscription>, Refusal> {
-        let owned =
-            |held: &&Subscription| held.owner.as_deref() == Some(token) && !held.state.is_ended();
-        Ok(self.subscriptions.values().filter(owned).cloned().collect())
-    }
-    fn due(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Subscription>, Refusal> {
-        // More than is due: deciding must look for itself.
-        Ok(self.subscriptions.values().cloned().collect())
-    }
-    fn letter(&self, _: letter::Id) -> Result<Option<Offset>, Refusal> {
-        Ok(None)
-    }
-    fn letter_count(&self) -> u64 {
-        0
-    }
-    fn oldest_letters(&self, _: usize) -> Result<Vec<(letter::Id, Timestamp)>, Refusal> {
-        Ok(vec![])
-    }
-    fn is_redriven(&self, _: letter::Id) -> Result<bool, Refusal> {
-        Ok(false)
-    }
-    fn job(&self, _: Offset) -> Result<Option<Job>, Refusal> {
-        Ok(None)
-    }
-    fn jobs(&self) -> Result<Vec<Job>, Refusal> {
-        Ok(vec![])
-    }
-    fn has_token(&self, id: &str) -> Result<bool, Refusal> {
-        // Most tests are not about tokens: everybody has one who is not said to have lost it.
-        Ok(self.tokens.iter().any(|held| held == id) || !self.lost.iter().any(|held| held == id))
-    }
-    fn seen(&self, source: &str, id: &str) -> Option<Offset> {
-        self.seen.get(&(source.into(), id.into())).copied()
-    }
-    fn next_number(&self) -> u32 {
-        self.subscriptions.keys().max().map_or(0, |number| number + 1)
-    }
-    fn next_offset(&self) -> Offset {
-        self.next
-    }
-    fn newest(&self) -> Timestamp {
-        self.newest
-    }
-}
-
-impl Held {
-    fn run(&mut self, command: Command, now: Timestamp) -> Result<Decision, Refusal> {
-        let decision = decide(self, command, now, &rules())?;
-        for record in &decision.records {
-            match record {
-                Record::Event(event) => {
-                    self.seen.insert((event.source.clone(), event.id.clone()), self.next);
-                }
-                Record::Subscription(held) => {
-                    self.subscriptions.insert(held.number, (**held).clone());
-                }
-                Record::SubscriptionRemoved { number, .. } => {
-                    self.subscriptions.remove(number);
-                }
-                Record::Token(token) => self.tokens.push(token.id.clone()),
-                Record::TokenRevoked { id } => {
-                    self.tokens.retain(|held| held != id);
-                    self.lost.push(id.clone());
-                }
-                Record::Gap { subscription, missing } => {
-                    let known = self.gaps.get(subscription).copied();
-                    self.gaps.insert(*subscription, Gap::after(known, *missing, now));
-                }
-                _ => {}
-            }
-            self.next += 1;
-            self.newest = now;
-        }
-        Ok(decision)
-    }
-
-    fn put(&mut self, id: &str, actor: Actor, expect: Expect, now: i64) -> Result<bool, Refusal> {
-        let put = Put { id: id.to_owned(), wish: wish(), actor, expect };
-        match self.run(Command::Put(Box::new(put)), at(now))?.reply {
-            Reply::Subscription { created, .. } => Ok(created),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn change(
-        &mut self,
-        id: &str,
-        actor: Actor,
-        change: Change,
-        now: i64,
-    ) -> Result<Decision, Refusal> {
-        self.run(Command::Change { id: id.to_owned(), actor, change }, at(now))
-    }
-}
-
-fn rules() -> Rules {
-    let seconds = Duration::from_secs;
-    Rules {
-        lease: Bounds { min: seconds(60), max: seconds(3_600), default: seconds(300) },
-        ended_keep: seconds(1_000),
-        subscriptions_max: 3,
-        letters_keep: seconds(500),
-        letters_max: 4,
-        jobs_keep: seconds(100),
-        jobs_max: 2,
-    }
-}
-
-fn admin() -> Actor {
-    Actor { owner: None, admin: true }
-}
-
-fn user(name: &str) -> Actor {
-    Actor { owner: Some(name.to_owned()), admin: false }
-}
-
-/// The types of the events among a decision's records.
-fn notices(decision: &Decision) -> Vec<&str> {
-    let mut kinds = Vec::new();
-    for record in &decision.records {
-        if let Record::Event(event) = record {
-            kinds.push(event.kind.as_str());
-        }
-    }
-    kinds
-}
 
 #[test]
 fn an_event_is_stored_once_by_source_and_id() {
@@ -215,22 +58,6 @@ fn a_put_creates_replaces_or_is_refused() {
         state.put("no spaces", admin(), Expect::Anything, 1),
         Err(Refusal::Invalid(_))
     ));
-}
-
-#[test]
-fn a_lease_that_is_not_renewed_ends_and_is_forgotten_later() {
-    let mut state = Held::default();
-    state.put("one", user("a"), Expect::Nothing, 0).expect("created");
-    assert!(state.run(Command::Sweep, at(599)).expect("swept").records.is_empty());
-    state.change("one", user("a"), Change::Renew(None), 500).expect("renewed");
-    assert!(state.run(Command::Sweep, at(1_099)).expect("swept").records.is_empty());
-    let swept = state.run(Command::Sweep, at(1_100)).expect("swept");
-    assert_eq!(notices(&swept), ["tidings.subscription.expired"]);
-    let refused = state.change("one", user("a"), Change::Renew(Some(60)), 1_101);
-    assert_eq!(refused.err(), Some(Refusal::Ended(End::Expired)));
-    assert!(state.run(Command::Sweep, at(2_099)).expect("swept").records.is_empty());
-    assert_eq!(state.run(Command::Sweep, at(2_100)).expect("swept").records.len(), 1);
-    assert!(state.subscriptions.is_empty());
 }
 
 #[test]

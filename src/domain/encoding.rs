@@ -9,6 +9,9 @@ use super::template::Template;
 /// Most events in one delivery.
 pub const BATCH_MAX: u32 = 1_000;
 
+/// With so many bytes a batch takes no further event.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// Longest wait for a batch to fill.
 pub const BATCH_WAIT_MAX: Duration = Duration::from_secs(60);
 

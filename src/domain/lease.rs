@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::Timestamp;
 
+/// With one part in so many of its time left a lease is said to be expiring.
+const EXPIRING_PART: u32 = 10;
+
 /// Bounds that an operator sets on leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -51,6 +54,12 @@ impl Lease {
         Some(Self { seconds, expires_at: after(now, Duration::from_secs(seconds)) })
     }
 
+    /// When it is told that the end is near: a tenth of the time is left.
+    pub fn expiring_at(&self) -> Timestamp {
+        let left = Duration::from_secs(self.seconds) / EXPIRING_PART;
+        self.expires_at.checked_sub(left).unwrap_or(Timestamp::MIN)
+    }
+
     /// Whether the lease is over.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.expires_at <= now
@@ -84,5 +93,7 @@ mod tests {
         check(Asked::Forever, None);
         let lease = Lease::grant(Asked::Default, bounds, now).expect("finite");
         assert!(!lease.is_over(now) && lease.is_over(lease.expires_at));
+        let left = lease.expires_at.duration_since(lease.expiring_at());
+        assert_eq!(left.as_secs(), 30, "a tenth");
     }
 }

@@ -16,7 +16,10 @@ pub mod event;
 pub mod filter;
 pub mod gap;
 pub mod grant;
+#[cfg(test)]
+mod held;
 pub mod job;
+pub mod latency;
 pub mod lease;
 pub mod letter;
 mod park;
@@ -24,11 +27,13 @@ pub mod policy;
 pub mod quantity;
 pub mod record;
 mod redrive;
+pub mod replay;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sign;
 pub mod sink;
 pub mod subscription;
+mod sweep;
 pub mod template;
 mod terms;
 pub mod topic;

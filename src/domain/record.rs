@@ -9,6 +9,7 @@ use super::gap::Missing;
 use super::grant::Grants;
 use super::job::{Handed, Job};
 use super::letter;
+use super::replay::Replay;
 use super::subscription::Subscription;
 use super::{Offset, Timestamp};
 
@@ -60,6 +61,18 @@ pub enum Record {
     Redriven(Arc<Redriven>),
     /// Dead letters and jobs are forgotten.
     Forgotten(Arc<Forgotten>),
+    /// A subscription is given a range of the log once more.
+    Replay(Arc<Replay>),
+    /// It was told that a subscription's lease is expiring.
+    ExpiryTold {
+        /// The subscription's number.
+        subscription: u32,
+    },
+    /// A replay was given up.
+    ReplayEnded {
+        /// The subscription's number.
+        subscription: u32,
+    },
 }
 
 /// Dead letters that were handed back to delivery.
@@ -104,6 +117,20 @@ pub struct Progress {
     pub lagging: Vec<(u32, Offset)>,
     /// Lanes that lagged and do no longer: they have nothing left to do before `matched`.
     pub caught_up: Vec<u32>,
+    /// Replays that moved: all before the offset is done or has a retry or dead letter.
+    pub replays: Vec<(u32, Offset)>,
+    /// Replays of which everything is done.
+    pub replays_over: Vec<u32>,
+}
+
+impl Progress {
+    /// Whether it tells nothing but how far matching is.
+    pub fn is_empty(&self) -> bool {
+        self.lagging.is_empty()
+            && self.caught_up.is_empty()
+            && self.replays.is_empty()
+            && self.replays_over.is_empty()
+    }
 }
 
 /// Who may do what. The secret itself is never stored.
@@ -148,7 +175,10 @@ impl Entry {
             | Record::Gap { .. }
             | Record::Job(_)
             | Record::Redriven(_)
-            | Record::Forgotten(_) => None,
+            | Record::Forgotten(_)
+            | Record::Replay(_)
+            | Record::ReplayEnded { .. }
+            | Record::ExpiryTold { .. } => None,
         }
     }
 

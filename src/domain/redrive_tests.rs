@@ -7,6 +7,7 @@ use super::*;
 use crate::domain::gap::Gap;
 use crate::domain::lease::Bounds;
 use crate::domain::letter::Choice;
+use crate::domain::replay::Replay;
 use crate::domain::samples::{self, at};
 use crate::domain::subscription::{End, State as Standing, Subscription};
 
@@ -39,6 +40,12 @@ impl View for Held {
     }
     fn due(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Subscription>, Refusal> {
         Ok(vec![])
+    }
+    fn replay(&self, _: u32) -> Result<Option<Replay>, Refusal> {
+        Ok(None)
+    }
+    fn expiry_told(&self, _: &Subscription) -> Result<bool, Refusal> {
+        Ok(false)
     }
     fn letter(&self, id: Id) -> Result<Option<Offset>, Refusal> {
         Ok(self.letters.get(&id).map(|(_, place)| *place))

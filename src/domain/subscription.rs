@@ -164,6 +164,15 @@ impl Subscription {
         }
     }
 
+    /// Whether it has not ended, be it that nobody wrote that down yet.
+    pub fn check_live(&self, now: Timestamp) -> Result<(), End> {
+        match self.state {
+            State::Ended(end, _) => Err(end),
+            _ if self.lease.is_some_and(|lease| lease.is_over(now)) => Err(End::Expired),
+            State::Active | State::Paused | State::Parked(_) => Ok(()),
+        }
+    }
+
     /// Whether a delivery may start: active, or parked (then the breaker has the last word), and
     /// the lease not over.
     pub fn may_deliver(&self, now: Timestamp) -> bool {

@@ -37,6 +37,7 @@ codes! {
     ORIGIN_FOREIGN: "E-ORIGIN-FOREIGN" 403 "The request came from another site's page";
     QUERY_INVALID: "E-QUERY-INVALID" 400 "The query is not valid";
     REDRIVE_INVALID: "E-REDRIVE-INVALID" 400 "The redrive's description is not valid";
+    REPLAY_RUNNING: "E-REPLAY-RUNNING" 409 "The subscription is being replayed";
     ROUTE_UNKNOWN: "E-ROUTE-UNKNOWN" 404 "There is no such route";
     SETUP_KEY_SPENT: "E-SETUP-KEY-SPENT" 410 "There is no set-up to be done";
     SETUP_KEY_WRONG: "E-SETUP-KEY-WRONG" 403 "The set-up key is wrong";

@@ -5,12 +5,17 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::auth::need_manage;
 use super::codes;
 use super::problem::Problem;
 use super::router::Hub;
-use crate::flow::Caller;
+use crate::flow::{Behind, Caller};
 
 /// The description of the HTTP interface.
 pub(crate) const OPENAPI: &str = include_str!("../../config/openapi.json");
@@ -37,9 +42,35 @@ pub(crate) async fn ready(State(hub): State<Hub>) -> (StatusCode, &'static str) 
 pub(crate) async fn metrics(State(hub): State<Hub>, caller: Caller) -> Result<Response, Problem> {
     need_manage(&caller)?;
     let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &hub.registry)
+    let named = named(if caller.grants.is_admin() { hub.lanes.furthest_behind() } else { vec![] });
+    encode_registry(&mut text, &hub.registry)
+        .and_then(|()| encode_registry(&mut text, &named))
+        .and_then(|()| encode_eof(&mut text))
         .map_err(|_| Problem::new(codes::INTERNAL, "the metrics could not be written"))?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    subscription: String,
+}
+
+/// The subscriptions that are furthest behind, by name: few, so that their labels stay few.
+fn named(behind: Vec<Behind>) -> Registry {
+    let [records, seconds, pending]: [Family<Named, Gauge>; 3] = Default::default();
+    for Behind { id, records: late, seconds: age, pending: open } in behind {
+        let label = Named { subscription: id };
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        records.get_or_create(&label).set(gauge(late));
+        seconds.get_or_create(&label).set(gauge(age));
+        pending.get_or_create(&label).set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+    let mut all = Registry::with_prefix("tidings_flow_subscription");
+    all.register("behind_records", "Records it is behind; the furthest few", records);
+    let help = "Age of its oldest event not done; the furthest few";
+    all.register_with_unit("behind", help, Unit::Seconds, seconds);
+    all.register("pending", "Deliveries queued, under way or waiting; the furthest few", pending);
+    all
 }
 
 /// `GET /openapi.json`

@@ -73,6 +73,7 @@ impl Problem {
             Refusal::VersionMismatch(_) => codes::VERSION_MISMATCH,
             Refusal::Ended(End::Expired) => codes::LEASE_EXPIRED,
             Refusal::Ended(_) => codes::SUBSCRIPTION_ENDED,
+            Refusal::Replaying(_) => codes::REPLAY_RUNNING,
             Refusal::Taken(_) => codes::SUBSCRIPTION_TAKEN,
             Refusal::Full(_) => codes::SUBSCRIPTIONS_FULL,
             Refusal::Invalid(error) => return Self::invalid(invalid, error.clone()),

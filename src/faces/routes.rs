@@ -4,7 +4,7 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::api::{
-    backup, changes, dead_letter, dead_letters, events, history, jobs, redrives, status,
+    backup, changes, dead_letter, dead_letters, events, history, jobs, redrives, replay, status,
     subscriptions, tokens,
 };
 use super::router::Hub;
@@ -28,6 +28,8 @@ pub(crate) const ROUTES: &[Route] = &[
     ("post", "/v1/subscriptions/{id}/renew", |m| on(m, changes::renew)),
     ("post", "/v1/subscriptions/{id}/pause", |m| on(m, changes::pause)),
     ("post", "/v1/subscriptions/{id}/resume", |m| on(m, changes::resume)),
+    ("post", "/v1/subscriptions/{id}/replay", |m| on(m, replay::begin)),
+    ("delete", "/v1/subscriptions/{id}/replay", |m| on(m, replay::cancel)),
     ("get", "/v1/dead-letters", |m| on(m, dead_letters::list)),
     ("delete", "/v1/dead-letters", |m| on(m, redrives::purge)),
     ("get", "/v1/dead-letters/{id}", |m| on(m, dead_letter::one)),

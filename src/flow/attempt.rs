@@ -8,8 +8,10 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
 use super::Gate;
+use super::batch::Other;
 use super::ingest::Ingest;
 use super::request::{Made, Occasion};
+use super::strand::Begin;
 use super::targets::Server;
 use crate::clock::{self, Stopwatch};
 use crate::config;
@@ -65,17 +67,13 @@ impl Templates {
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) subscription: Arc<Subscription>,
-    pub(super) offset: Offset,
-    /// The event, where it is still in memory.
-    pub(super) entry: Option<Entry>,
-    /// The attempt's number, counted from 1.
-    pub(super) number: usize,
+    pub(super) begin: Begin,
+    /// Other events that go with it.
+    pub(super) rest: Vec<Begin>,
     pub(super) server: Server,
     /// What comes of it decides for all that deliver there.
     pub(super) probe: bool,
     pub(super) replay: bool,
-    /// What a template's steps were answered that are done.
-    pub(super) responses: Vec<Response>,
 }
 
 /// What came of it.
@@ -86,15 +84,18 @@ pub(super) struct Report {
     pub(super) offset: Offset,
     pub(super) server: Server,
     pub(super) probe: bool,
+    pub(super) replay: bool,
     /// The event, unless it cannot be read.
     pub(super) entry: Option<Entry>,
     pub(super) result: Result<Tried, Unsent>,
     /// What a template's steps were answered that are done by now.
     pub(super) responses: Vec<Response>,
+    /// Other events that went with it.
+    pub(super) others: Vec<Other>,
 }
 
 /// An attempt that was carried out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tried {
     pub(super) attempt: Attempt,
     /// The request, where it was no success.
@@ -104,7 +105,7 @@ pub(super) struct Tried {
 }
 
 /// Why nothing was sent. Spends no attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Unsent {
     /// The event is older than `policy.max_age`.
     TooOld,
@@ -121,20 +122,18 @@ pub(super) enum Unsent {
 /// Carries an attempt out.
 pub(super) async fn run(task: Task, tools: Arc<Tools>) -> Report {
     let (at, watch) = (clock::now(), Stopwatch::start());
-    let entry = match &task.entry {
-        Some(entry) => Ok(entry.clone()),
-        None => read(&tools.reader, task.offset).await,
-    };
     let mut run = Run { task, tools: &tools, at, watch, step: 0 };
-    let (entry, result) = match entry {
+    if let Encoding::Batch(_) = run.task.subscription.wish.encoding {
+        return run.deliver_batch().await;
+    }
+    let (entry, result) = match run.find(&run.task.begin).await {
         Ok(entry) => {
             let result = run.deliver(&entry).await;
             (Some(entry), result)
         }
         Err(why) => (None, Err(why)),
     };
-    let Task { subscription, offset, server, probe, responses, .. } = run.task;
-    Report { sent: subscription, offset, server, probe, entry, result, responses }
+    run.report(entry, result, vec![])
 }
 
 async fn read(reader: &Reader, offset: Offset) -> Result<Entry, Unsent> {
@@ -158,10 +157,46 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn deliver(&mut self, entry: &Entry) -> Result<Tried, Unsent> {
-        if is_too_old(&self.task.subscription.wish.policy, entry.at, self.at) {
-            return Err(Unsent::TooOld);
+    /// The event of an attempt.
+    pub(super) async fn find(&self, begin: &Begin) -> Result<Entry, Unsent> {
+        match &begin.entry {
+            Some(entry) => Ok(entry.clone()),
+            None => read(&self.tools.reader, begin.offset).await,
         }
+    }
+
+    /// Whether an event may still be sent. One that is asked for once more is never too old.
+    pub(super) fn check(&self, entry: &Entry) -> Result<(), Unsent> {
+        let policy = &self.task.subscription.wish.policy;
+        match !self.task.replay && is_too_old(policy, entry.at, self.at) {
+            true => Err(Unsent::TooOld),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn report(
+        self,
+        entry: Option<Entry>,
+        result: Result<Tried, Unsent>,
+        others: Vec<Other>,
+    ) -> Report {
+        let Task { subscription, begin, server, probe, replay, .. } = self.task;
+        let Begin { offset, responses, .. } = begin;
+        Report {
+            sent: subscription,
+            offset,
+            server,
+            probe,
+            replay,
+            entry,
+            result,
+            responses,
+            others,
+        }
+    }
+
+    async fn deliver(&mut self, entry: &Entry) -> Result<Tried, Unsent> {
+        self.check(entry)?;
         let Some(event) = entry.event() else {
             let why = "the record is not an event".to_owned();
             return Err(Unsent::Unmakeable(Reason::EventGone, why));
@@ -181,8 +216,8 @@ impl Run<'_> {
         event: &'a Event,
         subscription: &'a Subscription,
     ) -> Occasion<'a> {
-        let (offset, replay) = (self.task.offset, self.task.replay);
-        Occasion { subscription, event, offset, attempt: self.task.number, replay, at: self.at }
+        let Begin { offset, number: attempt, .. } = self.task.begin;
+        Occasion { subscription, event, offset, attempt, replay: self.task.replay, at: self.at }
     }
 
     /// Sends one request, to the server that the lane delivers to or to another one. The answer,

@@ -1,6 +1,7 @@
 //! The dispatcher: follows the log, matches, and keeps deliveries going. One task owns all lanes;
 //! requests run beside it and report back.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use super::attempt::{self, Report, Templates, Tools};
 use super::gate::Gate;
 use super::ingest::Ingest;
 use super::lane::Limits;
-use super::lanes::Lanes;
+use super::lanes::{Behind, Lanes};
 use super::live::{BATCH, READ_PAUSE, next_batch};
-use super::roster::Roster;
+use super::roster::{Read, Roster};
 use super::settle::{Settler, Written};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::domain::breaker::Rules;
 use crate::domain::command::{Overtaken, Settlement};
 use crate::domain::delivery::Retry;
@@ -46,7 +47,7 @@ const OFFLINE_PAUSE: Duration = Duration::from_secs(2);
 const LANE_SHARE: usize = 4;
 
 /// What a lane read from the log.
-type Read = (u32, Offset, Result<Stretch, crate::store::Error>);
+type Done = (Read, Result<Stretch, crate::store::Error>);
 
 /// The dispatcher.
 #[derive(Debug)]
@@ -58,8 +59,10 @@ pub struct Dispatch {
     pub(super) settler: Settler,
     as_of: Offset,
     attempts: JoinSet<Report>,
-    reads: JoinSet<Read>,
+    reads: JoinSet<Done>,
     in_flight_max: usize,
+    /// Subscriptions that metrics name at most.
+    named_max: usize,
     checkpoint_interval: Duration,
     /// This machine was found cut off: nothing is started before this time.
     offline_until: Option<Timestamp>,
@@ -84,14 +87,9 @@ impl Dispatch {
             gate: gate.clone(),
             templates: Templates::new(&config.templates),
         });
+        let named_max = config.telemetry.subscriptions_named_max;
         let config = &config.delivery;
-        let limits = Limits {
-            queue_max: config.lane_queue_max,
-            queue_bytes_max: config.lane_queue_bytes_max.bytes(),
-            retries_max: config.retries_max,
-            delayed_max: config.delayed_max,
-            in_flight_max: config.in_flight_max.div_ceil(LANE_SHARE),
-        };
+        let limits = limits_of(config);
         let lanes = Lanes::default();
         let rules = Rules {
             after: config.park_after,
@@ -105,6 +103,9 @@ impl Dispatch {
             let gap = resume.gaps.get(&subscription.number).copied();
             roster.restore(subscription, cursor, gap, clock::now());
         }
+        for replay in resume.replays {
+            roster.begin_replay(replay);
+        }
         for retry in resume.retries {
             restore_retry(&mut roster, &reader, retry).await?;
         }
@@ -114,6 +115,7 @@ impl Dispatch {
             attempts: JoinSet::new(),
             reads: JoinSet::new(),
             in_flight_max: config.in_flight_max,
+            named_max,
             checkpoint_interval: config.checkpoint_interval.0,
             offline_until: None,
             reader,
@@ -164,9 +166,9 @@ impl Dispatch {
             self.settler.parking(parking);
         }
         while self.reads.len() < READS_MAX {
-            let Some((number, from)) = self.roster.next_read(now) else { break };
+            let Some(read) = self.roster.next_read(now) else { break };
             let reader = self.reader.clone();
-            self.reads.spawn(async move { (number, from, reader.read_on(from, BATCH).await) });
+            self.reads.spawn(async move { (read, reader.read_on(read.from, BATCH).await) });
         }
         self.settler.start();
     }
@@ -241,16 +243,16 @@ impl Dispatch {
         }
     }
 
-    fn note_read(&mut self, read: Result<Read, tokio::task::JoinError>) {
-        match read {
-            Ok((number, from, Ok(stretch))) => {
-                self.roster.take_read(number, from, &stretch, clock::now());
+    fn note_read(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok((read, Ok(stretch))) => {
+                self.roster.take_read(&read, &stretch, clock::now());
                 self.tell_overtaken();
                 self.tell_delayed();
             }
-            Ok((number, from, Err(error))) => {
-                tracing::error!(%error, subscription = number, "the log cannot be read");
-                self.roster.read_failed(number, from, after(clock::now(), READ_PAUSE));
+            Ok((read, Err(error))) => {
+                tracing::error!(%error, subscription = read.number, "the log cannot be read");
+                self.roster.read_failed(&read, after(clock::now(), READ_PAUSE));
             }
             Err(error) => tracing::error!(%error, "a read of the log ended without a result"),
         }
@@ -265,12 +267,29 @@ impl Dispatch {
     /// Writes down how far delivery is, once a tick.
     fn checkpoint(&mut self) {
         self.show();
+        self.show_behind();
         self.settler.try_again();
         if self.settler.takes_progress()
             && let Some(progress) = self.roster.progress()
         {
             self.settler.checkpoint(progress);
         }
+    }
+
+    /// Shows who is behind: the furthest few by name, the others as numbers.
+    fn show_behind(&self) {
+        let mut behind = self.roster.behind(self.reader.next_offset(), clock::now());
+        let most = |of: fn(&Behind) -> u64| behind.iter().map(of).max().unwrap_or(0);
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.flow_behind.set(gauge(behind.len() as u64));
+        self.metrics.flow_behind_records_max.set(gauge(most(|it| it.records)));
+        self.metrics.flow_behind_seconds_max.set(gauge(most(|it| it.seconds)));
+        if behind.len() > self.named_max {
+            behind.select_nth_unstable_by_key(self.named_max, |it| Reverse(it.records));
+            behind.truncate(self.named_max);
+        }
+        behind.sort_by_key(|it| Reverse(it.records));
+        self.roster.view.set_furthest_behind(behind);
     }
 
     fn show(&self) {
@@ -315,6 +334,16 @@ impl Dispatch {
     }
 }
 
+fn limits_of(config: &Delivery) -> Limits {
+    Limits {
+        queue_max: config.lane_queue_max,
+        queue_bytes_max: config.lane_queue_bytes_max.bytes(),
+        retries_max: config.retries_max,
+        delayed_max: config.delayed_max,
+        in_flight_max: config.in_flight_max.div_ceil(LANE_SHARE),
+    }
+}
+
 async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Result<(), Error> {
     let number = retry.subscription;
     let Some(lane) = roster.lanes.get(&number) else { return Ok(()) };
@@ -326,7 +355,7 @@ async fn restore_retry(roster: &mut Roster, reader: &Reader, retry: Retry) -> Re
     let own = entries.first().filter(|entry| entry.offset == retry.offset);
     let event = own.and_then(|entry| entry.event());
     let key = event.and_then(|event| lane.subscription.order_key(event));
-    roster.wake_at(retry.due, number, retry.offset);
+    roster.wake_at(&retry);
     if let Some(lane) = roster.lanes.get_mut(&number) {
         lane.wait(&retry, key);
     }

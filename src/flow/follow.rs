@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::lane::{Lane, Mode, Taken};
-use super::roster::Roster;
+use super::lane::Lane;
+use super::roster::{Read, Roster};
+use super::strand::{Mode, Taken};
 use crate::domain::command::Overtaken;
 use crate::domain::delivery::Retry;
 use crate::domain::filter::Facts;
@@ -36,6 +37,10 @@ impl Roster {
                 }
             }
             Record::Redriven(redriven) if entry.offset >= as_of => self.take_redriven(redriven),
+            Record::Replay(asked) if entry.offset >= as_of => self.begin_replay(**asked),
+            Record::ReplayEnded { subscription } if entry.offset >= as_of => {
+                self.end_replay(*subscription);
+            }
             Record::Subscription(_)
             | Record::SubscriptionRemoved { .. }
             | Record::Token(_)
@@ -47,7 +52,10 @@ impl Roster {
             | Record::Gap { .. }
             | Record::Job(_)
             | Record::Redriven(_)
-            | Record::Forgotten(_) => {}
+            | Record::Forgotten(_)
+            | Record::Replay(_)
+            | Record::ReplayEnded { .. }
+            | Record::ExpiryTold { .. } => {}
         }
         self.matched = entry.offset + 1;
         self.view.set_matched(self.matched);
@@ -64,8 +72,8 @@ impl Roster {
         self.moved = true;
         self.view.set_matched(self.matched);
         for (number, lane) in &self.lanes {
-            let missing = Missing { from: from.max(lane.position), to };
-            if lane.mode == Mode::Live && missing.from < to {
+            let missing = Missing { from: from.max(lane.strand.position), to };
+            if lane.strand.mode == Mode::Live && missing.from < to {
                 self.overtaken.push(Overtaken { subscription: *number, missing });
             }
         }
@@ -73,40 +81,58 @@ impl Roster {
 
     /// Gives a lane that reads the log by itself what it read from an offset on. If it stands
     /// somewhere else by now (its filter changed), it reads again from there.
-    pub(super) fn take_read(&mut self, number: u32, from: Offset, read: &Stretch, now: Timestamp) {
+    pub(super) fn take_read(&mut self, read: &Read, stretch: &Stretch, now: Timestamp) {
+        let Read { number, from, replay } = *read;
         let Some(lane) = self.lanes.get_mut(&number) else { return };
-        if lane.mode != (Mode::Behind { reading: true }) || lane.position != from {
-            return;
-        }
-        lane.mode = Mode::Behind { reading: false };
         let subscription = lane.subscription.clone();
         let owner = subscription.owner.as_deref();
-        let mut delayed = Vec::new();
         // Never past the matcher: what changes the subscription there was not seen yet.
-        let mut to = read.to.min(self.matched);
-        for entry in read.entries.iter().take_while(|entry| entry.offset < to) {
+        let end = match (&lane.replay, replay) {
+            (Some(held), true) => held.asked.to.min(self.matched),
+            (_, _) => self.matched,
+        };
+        let is_known = |lane: &Lane, offset| replay && lane.will_deliver(offset);
+        let is_reading = lane.strand(replay).is_some_and(|strand| {
+            strand.mode == (Mode::Behind { reading: true }) && strand.position == from
+        });
+        if !is_reading {
+            return;
+        }
+        let (mut to, mut delayed) = (stretch.to.min(end), Vec::new());
+        if let Some(strand) = lane.strand(replay) {
+            strand.mode = Mode::Behind { reading: false };
+        }
+        for entry in stretch.entries.iter().take_while(|entry| entry.offset < to) {
             let wanted = entry.event().is_some_and(|event| {
                 subscription.wish.filter.matches(event)
                     && subscription.samples(event)
                     && self.gate.owner_may_receive(owner, event.topic.as_str())
             });
-            match wanted.then(|| lane.take(entry, now, self.limits)) {
-                Some(Taken::No) => {
+            if !wanted || is_known(lane, entry.offset) {
+                continue;
+            }
+            let Some(strand) = lane.strand(replay) else { return };
+            match strand.take(&subscription, entry, now, self.limits) {
+                Taken::No => {
                     to = entry.offset;
                     break;
                 }
-                Some(Taken::Delayed(due)) => delayed.push((entry.offset, due)),
-                Some(Taken::Yes) | None => {}
+                Taken::Delayed(due) => delayed.push((entry.offset, due)),
+                Taken::Yes => {}
             }
         }
-        lane.position = to.max(from);
-        for missing in missing(from, &read.entries, to) {
+        for missing in missing(from, &stretch.entries, to) {
             self.overtaken.push(Overtaken { subscription: number, missing });
         }
-        if lane.position >= self.matched {
-            lane.mode = Mode::Live;
+        if let Some(strand) = lane.strand(replay) {
+            strand.position = to.max(from);
+            if !replay && strand.position >= self.matched {
+                strand.mode = Mode::Live;
+            }
         }
-        delayed.into_iter().for_each(|(offset, due)| self.delay(number, offset, due));
+        for (offset, due) in delayed {
+            self.delay(Retry { replay, ..Retry::untried(number, offset, due) });
+        }
         self.touch(number);
     }
 
@@ -119,10 +145,10 @@ impl Roster {
         }
     }
 
-    /// Has a delivery begin at a time.
-    fn delay(&mut self, number: u32, offset: Offset, due: Timestamp) {
-        self.wake_at(due, number, offset);
-        self.delayed.push(Retry { delayed: true, ..Retry::untried(number, offset, due) });
+    /// Has a delivery begin when it is due.
+    fn delay(&mut self, retry: Retry) {
+        self.wake_at(&retry);
+        self.delayed.push(Retry { delayed: true, ..retry });
     }
 
     fn match_event(&mut self, entry: &Entry, now: Timestamp) {
@@ -134,14 +160,16 @@ impl Roster {
         for number in &found {
             let Some(lane) = self.lanes.get_mut(number) else { continue };
             let subscription = &lane.subscription;
-            let takes = lane.mode == Mode::Live
-                && entry.offset >= lane.position
+            let takes = lane.strand.mode == Mode::Live
+                && entry.offset >= lane.strand.position
                 && subscription.wish.filter.holds(&facts)
                 && subscription.samples(event)
                 && self.gate.owner_may_receive(subscription.owner.as_deref(), event.topic.as_str());
             if takes {
-                if let Taken::Delayed(due) = lane.take(entry, now, self.limits) {
-                    self.delay(*number, entry.offset, due);
+                let subscription = subscription.clone();
+                let taken = lane.strand.take(&subscription, entry, now, self.limits);
+                if let Taken::Delayed(due) = taken {
+                    self.delay(Retry::untried(*number, entry.offset, due));
                 }
                 self.touch(*number);
             }

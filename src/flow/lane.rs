@@ -3,22 +3,22 @@
 //! Pure but for the counters it shows: the dispatcher tells it what happened and asks it what to
 //! start next. It never sends, waits or reads by itself.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::lanes::Stats;
+use super::order::Pick;
+use super::replay::Replaying;
+use super::stats::{Shown, Stats};
+use super::strand::{Begin, Finished, Mode, Strand};
 use super::targets::Server;
-use super::waiting::{Past, Waiting, Waitings};
 use crate::domain::breaker::Start;
 use crate::domain::delivery::Retry;
 use crate::domain::lease::after;
 use crate::domain::policy::Ordering;
-use crate::domain::record::Entry;
+use crate::domain::replay::Replay;
 use crate::domain::subscription::Subscription;
-use crate::domain::template::Response;
 use crate::domain::{Offset, Timestamp};
 
 /// Bounds that the operator sets.
@@ -48,14 +48,14 @@ pub(super) struct Lane {
     pub(super) blocked: bool,
     /// Its target does not work, and the writer was told or is about to be.
     pub(super) told_parked: bool,
-    /// Everything before it was looked at: queued, started or no match. A live lane looks at
-    /// everything that the matcher does, from here on.
-    pub(super) position: Offset,
-    pub(super) mode: Mode,
-    pub(super) queue: VecDeque<Queued>,
-    queue_bytes: usize,
-    pub(super) in_flight: BTreeMap<Offset, Started>,
-    pub(super) waiting: Waitings,
+    /// What follows the log.
+    pub(super) strand: Strand,
+    /// What is delivered once more.
+    pub(super) replay: Option<Box<Replaying>>,
+    /// Requests under way.
+    requests: usize,
+    /// The replay has the next turn, if it has something to start.
+    is_replays_turn: bool,
     next_start: Timestamp,
     held_until: Timestamp,
     /// Its target is gone and the writer was told: nothing more is started.
@@ -68,55 +68,16 @@ pub(super) struct Lane {
     pub(super) noted: Option<Offset>,
 }
 
-/// Where a lane gets its events from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// From the matcher.
-    Live,
-    /// From the log, from its own position.
-    Behind {
-        /// A read is under way.
-        reading: bool,
-    },
-}
-
-#[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) entry: Entry,
-    pub(super) key: Option<SmolStr>,
-}
-
-#[derive(Debug)]
-pub(super) struct Started {
-    past: Past,
-    retried: bool,
-    pub(super) key: Option<SmolStr>,
-}
-
-/// What became of an event that matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// It is queued, or was known before.
-    Yes,
-    /// There is no room: the lane falls behind here.
-    No,
-    /// It waits until this time, as its publisher wants; that is to be written down.
-    Delayed(Timestamp),
-}
-
 /// What a lane wants to do.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Start the first attempt of this event.
-    First(Entry),
-    /// Start another attempt.
-    Again {
-        /// The event.
-        offset: Offset,
-        /// The attempt's number.
-        number: usize,
-        /// What a template's steps were answered that are done.
-        responses: Vec<Response>,
+    /// Start an attempt.
+    Start {
+        begin: Begin,
+        /// Other events that go with it.
+        rest: Vec<Begin>,
+        /// Of a replay.
+        replay: bool,
     },
     /// Nothing before this time: the rate is used up.
     At(Timestamp),
@@ -126,16 +87,6 @@ pub(super) enum Next {
     Blocked,
     /// Nothing until something happens.
     Nothing,
-}
-
-/// A delivery that came back.
-#[derive(Debug)]
-pub(super) struct Finished {
-    /// What was before the last attempt.
-    pub(super) past: Past,
-    /// It had waited for a retry before.
-    pub(super) retried: bool,
-    pub(super) key: Option<SmolStr>,
 }
 
 impl Lane {
@@ -151,12 +102,10 @@ impl Lane {
             blocked: false,
             told_parked: false,
             stats: Arc::new(Stats::default()),
-            position,
-            mode,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
-            in_flight: BTreeMap::new(),
-            waiting: Waitings::default(),
+            strand: Strand::new(position, mode),
+            replay: None,
+            requests: 0,
+            is_replays_turn: false,
             next_start: Timestamp::UNIX_EPOCH,
             held_until: Timestamp::UNIX_EPOCH,
             ending: false,
@@ -164,50 +113,6 @@ impl Lane {
             hungry: false,
             noted: None,
         }
-    }
-
-    /// Takes an event in that matches. An event that has an attempt behind it already is not taken
-    /// twice.
-    pub(super) fn take(&mut self, entry: &Entry, now: Timestamp, limits: Limits) -> Taken {
-        let offset = entry.offset;
-        if self.waiting.contains(offset) || self.in_flight.contains_key(&offset) {
-            return Taken::Yes;
-        }
-        let subscription = self.subscription.clone();
-        let event = entry.event();
-        let key = event.and_then(|event| subscription.order_key(event));
-        let until = event.and_then(|event| subscription.delayed_until(event));
-        let until = until.filter(|until| *until > now);
-        let is_full = match until {
-            Some(_) => self.waiting.delayed() >= limits.delayed_max,
-            None => {
-                self.queue.len() >= limits.queue_max || self.queue_bytes >= limits.queue_bytes_max
-            }
-        };
-        if is_full {
-            self.position = offset;
-            self.mode = Mode::Behind { reading: false };
-            return Taken::No;
-        }
-        if let Some(until) = until {
-            self.waiting.insert(offset, Waiting { past: Past::default(), key, delayed: true });
-            return Taken::Delayed(until);
-        }
-        self.queue_bytes += entry.weight();
-        self.queue.push_back(Queued { entry: entry.clone(), key });
-        Taken::Yes
-    }
-
-    /// Looks at everything again that was not started: the filter has changed.
-    pub(super) fn look_again(&mut self, matched: Offset) {
-        if let Some(first) = self.queue.front() {
-            self.position = first.entry.offset;
-            self.mode = Mode::Behind { reading: false };
-        } else if self.mode == Mode::Live {
-            self.position = self.position.max(matched);
-        }
-        self.queue.clear();
-        self.queue_bytes = 0;
     }
 
     /// Starts nothing before a time: the target asked for it.
@@ -221,14 +126,18 @@ impl Lane {
         self.held_until = Timestamp::UNIX_EPOCH;
     }
 
-    /// Whether it should read on: behind, not reading, room for more, and allowed to deliver.
-    pub(super) fn wants_to_read(&self, now: Timestamp, limits: Limits) -> bool {
-        self.mode == Mode::Behind { reading: false }
-            && !self.ending
-            && self.queue.len() <= limits.queue_max / 2
-            && self.queue_bytes <= limits.queue_bytes_max / 2
-            && !self.is_stuck(self.position, limits)
-            && self.subscription.may_deliver(now)
+    /// Whether one of its strands should read on, and which: of a replay or not.
+    pub(super) fn wants_to_read(&self, now: Timestamp, limits: Limits) -> Option<bool> {
+        if self.ending || !self.subscription.may_deliver(now) {
+            return None;
+        }
+        let ordering = self.subscription.wish.policy.ordering;
+        if self.strand.wants_to_read(ordering, limits) {
+            return Some(false);
+        }
+        let replay = self.replay.as_ref()?;
+        let more = replay.strand.position < replay.asked.to;
+        (more && replay.strand.wants_to_read(ordering, limits)).then_some(true)
     }
 
     /// What to start next, as far as the target lets it. What is returned counts as started.
@@ -238,7 +147,7 @@ impl Lane {
         let window = usize::try_from(policy.max_in_flight).unwrap_or(usize::MAX);
         let window = window.min(limits.in_flight_max);
         let window = if policy.ordering == Ordering::Strict { 1 } else { window };
-        if self.ending || self.in_flight.len() >= window || !subscription.may_deliver(now) {
+        if self.ending || self.requests >= window || !subscription.may_deliver(now) {
             return Next::Nothing;
         }
         match target {
@@ -246,11 +155,15 @@ impl Lane {
             Start::Probe | Start::At(_) => self.fall_all_due(),
             Start::Yes | Start::Later => {}
         }
-        let again = self.first_due(policy.ordering);
-        let first = if again.is_none() { self.first_free(policy.ordering, limits) } else { None };
-        if again.is_none() && first.is_none() {
-            return Next::Nothing;
-        }
+        let own = self.strand.pick(policy.ordering, limits);
+        let replayed =
+            self.replay.as_ref().and_then(|replay| replay.strand.pick(policy.ordering, limits));
+        let (pick, is_replay) = match (own, replayed) {
+            (Some(_), Some(pick)) if self.is_replays_turn => (pick, true),
+            (Some(pick), _) => (pick, false),
+            (None, Some(pick)) => (pick, true),
+            (None, None) => return Next::Nothing,
+        };
         match target {
             Start::Yes | Start::Probe => {}
             Start::Later => return Next::Blocked,
@@ -258,6 +171,11 @@ impl Lane {
         }
         if self.held_until > now {
             return Next::At(self.held_until);
+        }
+        if let (Some(batch), Pick::First(_)) = (self.batch(), pick)
+            && let Some(until) = self.strand(is_replay).and_then(|it| it.fills_until(batch, now))
+        {
+            return Next::At(until);
         }
         if let Some(rate) = policy.rate_per_second {
             let pace = Duration::from_secs(1) / rate;
@@ -268,89 +186,93 @@ impl Lane {
             }
             self.next_start = after(now, pace);
         }
-        if let Some(offset) = again
-            && let Some(Waiting { past, key, .. }) = self.waiting.remove(offset)
-        {
-            let (number, responses) = (past.attempts.len() + 1, past.responses.clone());
-            self.in_flight.insert(offset, Started { past, retried: true, key });
-            return Next::Again { offset, number, responses };
-        }
-        match first.and_then(|at| self.queue.remove(at)) {
-            Some(Queued { entry, key }) => {
-                self.queue_bytes -= entry.weight();
-                let started = Started { past: Past::default(), retried: false, key };
-                self.in_flight.insert(entry.offset, started);
-                Next::First(entry)
-            }
-            None => Next::Nothing,
-        }
+        self.is_replays_turn = !is_replay;
+        let (batch, ordering) = (self.batch(), policy.ordering);
+        let Some(strand) = self.strand(is_replay) else { return Next::Nothing };
+        let Some(begin) = strand.start(pick) else { return Next::Nothing };
+        let rest = batch.map(|batch| strand.fill(&begin, batch, ordering, limits));
+        self.requests += 1;
+        Next::Start { begin, rest: rest.unwrap_or_default(), replay: is_replay }
+    }
+
+    /// A request came back.
+    pub(super) fn returned(&mut self) {
+        self.requests = self.requests.saturating_sub(1);
     }
 
     /// Takes a delivery back that was started. `None`: it was not, a late answer.
-    pub(super) fn finish(&mut self, offset: Offset) -> Option<Finished> {
-        let Started { past, retried, key } = self.in_flight.remove(&offset)?;
-        Some(Finished { past, retried, key })
+    pub(super) fn finish(&mut self, offset: Offset, replay: bool) -> Option<Finished> {
+        self.strand(replay)?.finish(offset, replay)
     }
 
     /// Puts a delivery among those that wait.
     pub(super) fn wait(&mut self, retry: &Retry, key: Option<SmolStr>) {
-        let (attempts, responses) = (retry.attempts.clone(), retry.responses.clone());
-        let past = Past { attempts, responses };
-        self.waiting.insert(retry.offset, Waiting { past, key, delayed: retry.delayed });
+        if let Some(strand) = self.strand(retry.replay) {
+            strand.wait(retry, key);
+        }
     }
 
-    /// Puts a dead letter among those that wait, and it is due. Where a crash let the lane forget
-    /// that it was given up, the delivery that it holds becomes this one.
+    /// Puts a dead letter among those that wait, and it is due. It is no part of a replay, even
+    /// where one was about to deliver it.
     pub(super) fn redrive(&mut self, offset: Offset, key: Option<SmolStr>) {
-        if let Some(started) = self.in_flight.get_mut(&offset) {
-            (started.past, started.retried) = (Past::default(), true);
-            return;
+        if let Some(replay) = &mut self.replay {
+            replay.strand.let_go(offset);
         }
-        let queued = self.queue.iter().position(|queued| queued.entry.offset == offset);
-        if let Some(Queued { entry, .. }) = queued.and_then(|at| self.queue.remove(at)) {
-            self.queue_bytes -= entry.weight();
-        }
-        self.waiting.insert(offset, Waiting { past: Past::default(), key, delayed: false });
-        self.waiting.fall_due(offset);
+        self.strand.redrive(offset, key);
     }
 
     /// Has everything tried again that failed: what it failed by was the target.
     pub(super) fn fall_all_due(&mut self) {
-        self.waiting.fall_all_due();
+        self.strand.waiting.fall_all_due();
+        if let Some(replay) = &mut self.replay {
+            replay.strand.waiting.fall_all_due();
+        }
     }
 
     /// A delivery's time to be tried again has come. False: it does not wait any more.
-    pub(super) fn fall_due(&mut self, offset: Offset) -> bool {
-        self.waiting.fall_due(offset)
+    pub(super) fn fall_due(&mut self, offset: Offset, replay: bool) -> bool {
+        self.strand(replay).is_some_and(|strand| strand.waiting.fall_due(offset))
     }
 
-    /// All events before it are done or wait for a retry of their own. `matched` is how far the
-    /// matcher is.
-    pub(super) fn cursor(&self, matched: Offset) -> Offset {
-        let looked =
-            if self.mode == Mode::Live { matched.max(self.position) } else { self.position };
-        let started = self.in_flight.iter().find(|(_, started)| !started.retried);
-        let started = started.map_or(looked, |(offset, _)| *offset);
-        self.queue.front().map_or(looked, |queued| queued.entry.offset).min(started)
+    /// Whether one of its strands reads the log by itself and is not doing so.
+    pub(super) fn may_be_hungry(&self) -> bool {
+        let waits = |strand: &Strand| strand.mode == Mode::Behind { reading: false };
+        let replay = self.replay.as_ref();
+        let more = |it: &Replaying| it.strand.position < it.asked.to && waits(&it.strand);
+        waits(&self.strand) || replay.is_some_and(|replay| more(replay))
     }
 
-    /// Whether there is nothing left to do before what the matcher has matched.
-    pub(super) fn is_caught_up(&self, matched: Offset) -> bool {
-        self.mode == Mode::Live
-            && self.position <= matched
-            && self.queue.is_empty()
-            && self.in_flight.values().all(|started| started.retried)
+    /// Looks at everything again that was not started: the filter has changed.
+    pub(super) fn look_again(&mut self, matched: Offset) {
+        self.strand.look_again(matched);
+        if let Some(replay) = &mut self.replay {
+            replay.strand.look_again(matched);
+        }
+    }
+
+    /// Deliveries under way.
+    fn in_flight(&self) -> usize {
+        let replayed = self.replay.as_ref().map_or(0, |replay| replay.strand.in_flight.len());
+        self.strand.in_flight.len() + replayed
     }
 
     /// Shows where it stands.
     pub(super) fn show(&self, matched: Offset) {
-        self.stats.show(
-            self.cursor(matched),
-            self.in_flight.len(),
-            self.queue.len(),
-            self.waiting.len(),
-            !self.is_caught_up(matched),
-        );
+        let replay = self.replay.as_ref();
+        let of_both = |count: fn(&Strand) -> usize| {
+            count(&self.strand) + replay.map_or(0, |replay| count(&replay.strand))
+        };
+        self.stats.show(&Shown {
+            cursor: self.strand.cursor(matched),
+            in_flight: self.in_flight(),
+            queued: of_both(|strand| strand.queue.len()),
+            retrying: of_both(|strand| strand.waiting.len()),
+            lagging: !self.strand.is_caught_up(matched),
+            oldest: self.strand.oldest(),
+        });
+        if let Some(replay) = replay {
+            self.stats.set_replay(Replay { cursor: replay.cursor(), ..replay.asked });
+        }
     }
 }
 

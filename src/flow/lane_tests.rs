@@ -3,10 +3,12 @@
 use super::*;
 use crate::domain::cloudevents;
 use crate::domain::delivery::{Attempt, Outcome};
+use crate::domain::encoding::{Batch, Encoding};
 use crate::domain::policy::Policy;
-use crate::domain::record::Record;
+use crate::domain::record::{Entry, Record};
 use crate::domain::samples::{at, subscription};
 use crate::domain::subscription::{State, Wish};
+use crate::flow::strand::Taken;
 
 const LIMITS: Limits = Limits {
     queue_max: 4,
@@ -35,7 +37,12 @@ fn entry(offset: Offset, subject: &str) -> Entry {
 }
 
 fn takes(lane: &mut Lane, entry: &Entry) -> bool {
-    lane.take(entry, at(0), LIMITS) == Taken::Yes
+    taken(lane, entry, 0) == Taken::Yes
+}
+
+fn taken(lane: &mut Lane, entry: &Entry, now: i64) -> Taken {
+    let subscription = lane.subscription.clone();
+    lane.strand.take(&subscription, entry, at(now), LIMITS)
 }
 
 /// A delivery that failed before, at an offset.
@@ -45,20 +52,27 @@ fn failed(lane: &mut Lane, offset: Offset, attempts: Vec<Attempt>, key: Option<S
     lane.wait(&retry, key);
 }
 
+fn finish(lane: &mut Lane, offset: Offset, replay: bool) -> Finished {
+    lane.returned();
+    lane.finish(offset, replay).expect("started")
+}
+
 /// Offsets that the lane starts now, negative for another attempt.
 fn starts(lane: &mut Lane, now: i64) -> Vec<i64> {
     let mut started = Vec::new();
     loop {
         match lane.next(at(now), LIMITS, Start::Yes) {
-            Next::First(entry) => started.push(i64::try_from(entry.offset).expect("small")),
-            Next::Again { offset, .. } => started.push(-i64::try_from(offset).expect("small")),
+            Next::Start { begin, .. } => {
+                let offset = i64::try_from(begin.offset).expect("small");
+                started.push(if begin.entry.is_some() { offset } else { -offset });
+            }
             Next::At(_) | Next::Shut(_) | Next::Blocked | Next::Nothing => return started,
         }
     }
 }
 
 fn fail(lane: &mut Lane, offset: Offset) {
-    let finished = lane.finish(offset).expect("started");
+    let finished = finish(lane, offset, false);
     let outcome = Outcome::Failed("reset".to_owned());
     let (took, step, answer) = (Duration::ZERO, 0, None);
     let mut attempts = finished.past.attempts;
@@ -72,31 +86,31 @@ fn the_cursor_never_passes_what_is_not_done() {
     for offset in [10, 11, 12] {
         assert!(takes(&mut lane, &entry(offset, "x")));
     }
-    assert_eq!(lane.cursor(13), 10, "queued");
+    assert_eq!(lane.strand.cursor(13), 10, "queued");
     assert_eq!(starts(&mut lane, 0), [10, 11, 12]);
-    assert_eq!(lane.cursor(13), 10, "started");
-    lane.finish(11).expect("started");
-    assert_eq!(lane.cursor(13), 10, "a later one is done");
+    assert_eq!(lane.strand.cursor(13), 10, "started");
+    finish(&mut lane, 11, false);
+    assert_eq!(lane.strand.cursor(13), 10, "a later one is done");
     fail(&mut lane, 10);
-    assert_eq!(lane.cursor(13), 12, "a retry of its own does not hold the cursor");
-    lane.finish(12).expect("started");
-    assert_eq!(lane.cursor(13), 13);
-    assert!(lane.is_caught_up(13));
-    assert!(lane.finish(12).is_none(), "a late answer changes nothing");
+    assert_eq!(lane.strand.cursor(13), 12, "a retry of its own does not hold the cursor");
+    finish(&mut lane, 12, false);
+    assert_eq!(lane.strand.cursor(13), 13);
+    assert!(lane.strand.is_caught_up(13));
+    assert!(lane.finish(12, false).is_none(), "a late answer changes nothing");
 }
 
 #[test]
 fn a_full_lane_falls_behind_and_knows_where() {
     let mut lane = ordered(Ordering::None);
     let taken: Vec<bool> = (0..6)
-        .map(|offset| lane.mode == Mode::Live && takes(&mut lane, &entry(offset, "x")))
+        .map(|offset| lane.strand.mode == Mode::Live && takes(&mut lane, &entry(offset, "x")))
         .collect();
     assert_eq!(taken, [true, true, true, true, false, false]);
-    assert_eq!((lane.position, lane.mode), (4, Mode::Behind { reading: false }));
-    assert!(!lane.wants_to_read(at(0), LIMITS), "no room yet");
+    assert_eq!((lane.strand.position, lane.strand.mode), (4, Mode::Behind { reading: false }));
+    assert!(lane.wants_to_read(at(0), LIMITS).is_none(), "no room yet");
     assert_eq!(starts(&mut lane, 0), [0, 1, 2, 3]);
-    assert!(lane.wants_to_read(at(0), LIMITS));
-    assert_eq!(lane.cursor(100), 0);
+    assert!(lane.wants_to_read(at(0), LIMITS).is_some());
+    assert_eq!(lane.strand.cursor(100), 0);
 }
 
 #[test]
@@ -106,9 +120,9 @@ fn strict_order_waits_for_the_failed_one() {
     assert_eq!(starts(&mut lane, 0), [0], "one at a time");
     fail(&mut lane, 0);
     assert_eq!(starts(&mut lane, 0), Vec::<i64>::new(), "1 waits for 0");
-    assert!(lane.fall_due(0));
+    assert!(lane.fall_due(0, false));
     assert_eq!(starts(&mut lane, 5), [0], "minus zero: the second attempt");
-    lane.finish(0).expect("started");
+    finish(&mut lane, 0, false);
     assert_eq!(starts(&mut lane, 5), [1]);
 }
 
@@ -119,14 +133,14 @@ fn ordered_lanes_deliver_the_earlier_event_first_after_a_crash() {
         // 1 had failed and its retry was on disk; the progress that says 0 is done was not.
         let key = lane.subscription.order_key(entry(1, "x").event().expect("an event"));
         failed(&mut lane, 1, vec![], key);
-        lane.position = 0;
-        lane.mode = Mode::Behind { reading: true };
-        assert!(lane.fall_due(1));
+        lane.strand.position = 0;
+        lane.strand.mode = Mode::Behind { reading: true };
+        assert!(lane.fall_due(1, false));
         assert_eq!(starts(&mut lane, 5), Vec::<i64>::new(), "what was before it was not looked at");
         assert!(takes(&mut lane, &entry(0, "x")));
-        lane.mode = Mode::Live;
+        lane.strand.mode = Mode::Live;
         assert_eq!(starts(&mut lane, 5), [0], "{ordering:?}");
-        lane.finish(0).expect("started");
+        finish(&mut lane, 0, false);
         assert_eq!(starts(&mut lane, 5), [-1], "{ordering:?}");
     }
 }
@@ -140,9 +154,9 @@ fn key_order_holds_back_the_same_subject_alone() {
     assert_eq!(starts(&mut lane, 0), [0, 2]);
     fail(&mut lane, 0);
     assert_eq!(starts(&mut lane, 0), Vec::<i64>::new());
-    assert!(lane.fall_due(0));
+    assert!(lane.fall_due(0, false));
     assert_eq!(starts(&mut lane, 5), [0]);
-    lane.finish(0).expect("started");
+    finish(&mut lane, 0, false);
     assert_eq!(starts(&mut lane, 5), [1]);
 }
 
@@ -154,17 +168,20 @@ fn an_ordered_lane_full_of_retries_still_reads_what_is_before_them() {
         for offset in 5..8 {
             let key = lane.subscription.order_key(entry(offset, "x").event().expect("an event"));
             failed(&mut lane, offset, vec![], key);
-            assert!(lane.fall_due(offset));
+            assert!(lane.fall_due(offset, false));
         }
-        lane.position = 4;
-        lane.mode = Mode::Behind { reading: false };
-        assert!(lane.wants_to_read(at(0), LIMITS), "{ordering:?}");
+        lane.strand.position = 4;
+        lane.strand.mode = Mode::Behind { reading: false };
+        assert!(lane.wants_to_read(at(0), LIMITS).is_some(), "{ordering:?}");
         assert!(takes(&mut lane, &entry(4, "x")));
-        lane.position = 8;
+        lane.strand.position = 8;
         assert_eq!(starts(&mut lane, 0), [4], "{ordering:?}");
-        lane.finish(4).expect("started");
+        finish(&mut lane, 4, false);
         assert_eq!(starts(&mut lane, 0), [-5], "{ordering:?}");
-        assert!(!lane.wants_to_read(at(0), LIMITS) || lane.waiting.len() < LIMITS.retries_max);
+        assert!(
+            lane.wants_to_read(at(0), LIMITS).is_none()
+                || lane.strand.waiting.len() < LIMITS.retries_max
+        );
     }
 }
 
@@ -187,8 +204,8 @@ fn too_many_retries_stop_first_attempts_but_not_second_ones() {
     (0..3).for_each(|offset| fail(&mut lane, offset));
     assert!(takes(&mut lane, &entry(9, "x")));
     assert_eq!(starts(&mut lane, 0), Vec::<i64>::new());
-    assert!(lane.fall_due(1));
-    assert!(!lane.fall_due(1), "once is enough");
+    assert!(lane.fall_due(1, false));
+    assert!(!lane.fall_due(1, false), "once is enough");
     assert_eq!(starts(&mut lane, 5), [-1, 9]);
 }
 
@@ -230,9 +247,9 @@ fn a_changed_filter_looks_again_at_all_that_was_not_started() {
     (0..3).for_each(|offset| assert!(takes(&mut lane, &entry(offset, "x"))));
     assert_eq!(starts(&mut lane, 0), [0]);
     lane.look_again(3);
-    assert_eq!((lane.position, lane.mode), (1, Mode::Behind { reading: false }));
+    assert_eq!((lane.strand.position, lane.strand.mode), (1, Mode::Behind { reading: false }));
     assert!(takes(&mut lane, &entry(0, "x")), "what is under way is not taken twice");
-    assert_eq!(lane.cursor(3), 0);
+    assert_eq!(lane.strand.cursor(3), 0);
 }
 
 #[test]
@@ -247,20 +264,84 @@ fn what_is_to_be_late_waits_without_holding_back_the_others() {
         let event = cloudevents::parse(text.as_bytes()).expect("valid");
         Entry { offset, at: at(0), record: Record::Event(Arc::new(event)) }
     };
-    assert_eq!(lane.take(&late(0), at(0), LIMITS), Taken::Delayed(at(9)));
+    assert_eq!(taken(&mut lane, &late(0), 0), Taken::Delayed(at(9)));
     assert!(takes(&mut lane, &entry(1, "x")));
     assert_eq!(starts(&mut lane, 0), [1]);
-    lane.finish(1).expect("started");
-    assert_eq!(lane.cursor(2), 2, "it was written down and does not hold the cursor");
+    finish(&mut lane, 1, false);
+    assert_eq!(lane.strand.cursor(2), 2, "it was written down and does not hold the cursor");
     lane.fall_all_due();
     assert!(starts(&mut lane, 8).is_empty(), "a target that works again is no reason");
-    assert!(lane.fall_due(0));
+    assert!(lane.fall_due(0, false));
     assert_eq!(starts(&mut lane, 9), [0]);
-    assert_eq!(lane.take(&late(3), at(9), LIMITS), Taken::Yes, "its time is over");
-    assert_eq!(lane.take(&late(4), at(0), LIMITS), Taken::Delayed(at(9)));
-    assert_eq!(lane.take(&late(5), at(0), LIMITS), Taken::Delayed(at(9)));
-    assert_eq!(lane.take(&late(6), at(0), LIMITS), Taken::No, "delayed_max");
-    assert_eq!(lane.position, 6);
+    assert_eq!(taken(&mut lane, &late(3), 9), Taken::Yes, "its time is over");
+    assert_eq!(taken(&mut lane, &late(4), 0), Taken::Delayed(at(9)));
+    assert_eq!(taken(&mut lane, &late(5), 0), Taken::Delayed(at(9)));
+    assert_eq!(taken(&mut lane, &late(6), 0), Taken::No, "delayed_max");
+    assert_eq!(lane.strand.position, 6);
+}
+
+#[test]
+fn a_replay_takes_turns_and_neither_holds_the_other_back() {
+    let mut lane = lane(Policy { max_in_flight: 2, ..Policy::default() });
+    lane.strand.position = 10;
+    let asked = Replay { subscription: 1, from: 3, to: 6, cursor: 3 };
+    lane.replay = Some(Box::new(Replaying::new(asked)));
+    assert_eq!(lane.wants_to_read(at(0), LIMITS), Some(true));
+    let subscription = lane.subscription.clone();
+    let replaying = lane.replay.as_mut().expect("just put there");
+    for offset in [3, 4, 5] {
+        let taken = replaying.strand.take(&subscription, &entry(offset, "x"), at(0), LIMITS);
+        assert_eq!(taken, Taken::Yes);
+    }
+    replaying.strand.position = 6;
+    (10..13).for_each(|offset| assert!(takes(&mut lane, &entry(offset, "x"))));
+    assert_eq!(starts(&mut lane, 0), [10, 3], "one window for both");
+    finish(&mut lane, 10, false);
+    assert_eq!(starts(&mut lane, 0), [11]);
+    finish(&mut lane, 3, true);
+    assert_eq!(starts(&mut lane, 0), [4]);
+    assert_eq!(lane.replay.as_ref().map(|replay| replay.cursor()), Some(4));
+    assert_eq!(lane.strand.cursor(13), 11);
+    assert!(lane.finish(4, false).is_none(), "a replay's delivery is not the other's");
+    finish(&mut lane, 4, true);
+    finish(&mut lane, 11, false);
+    assert_eq!(starts(&mut lane, 0), [12, 5]);
+    finish(&mut lane, 5, true);
+    assert!(lane.replay.as_ref().is_some_and(|replay| replay.is_over()));
+}
+
+#[test]
+fn a_batch_waits_until_it_is_full_or_its_time_is_over() {
+    let batch = Batch { max: 3, wait: Duration::from_secs(5) };
+    let batched = |policy| {
+        let mut lane = lane(policy);
+        Arc::make_mut(&mut lane.subscription).wish.encoding = Encoding::Batch(batch);
+        lane
+    };
+    let together = |lane: &mut Lane, now| match lane.next(at(now), LIMITS, Start::Yes) {
+        Next::Start { begin, rest, .. } => {
+            let rest = rest.iter().map(|begin| begin.offset);
+            Ok(std::iter::once(begin.offset).chain(rest).collect::<Vec<_>>())
+        }
+        Next::At(time) => Err(time.as_second()),
+        _ => Err(-1),
+    };
+    let mut lane = batched(Policy::default());
+    assert!(takes(&mut lane, &entry(1, "x")));
+    assert_eq!(together(&mut lane, 0), Err(5));
+    assert!(takes(&mut lane, &entry(2, "x")));
+    assert_eq!(together(&mut lane, 5), Ok(vec![1, 2]), "its time is over");
+    (3..7).for_each(|offset| assert!(takes(&mut lane, &entry(offset, "x"))));
+    assert_eq!(together(&mut lane, 0), Ok(vec![3, 4, 5]), "it is full");
+    assert_eq!(together(&mut lane, 4), Err(5), "one is left over");
+    fail(&mut lane, 1);
+    assert_eq!(together(&mut lane, 4), Err(5), "not due");
+    lane.fall_all_due();
+    assert_eq!(together(&mut lane, 4), Ok(vec![1, 6]), "one that is due waits for nobody");
+    let mut strict = batched(Policy { ordering: Ordering::Strict, ..Policy::default() });
+    (1..5).for_each(|offset| assert!(takes(&mut strict, &entry(offset, "x"))));
+    assert_eq!(together(&mut strict, 0), Ok(vec![1, 2, 3]), "in order, in one request");
+    assert_eq!(together(&mut strict, 9), Err(-1), "one request at a time");
 }
 
 #[test]
@@ -268,17 +349,16 @@ fn a_redriven_letter_is_due_and_takes_the_place_of_what_the_lane_holds() {
     let mut lane = ordered(Ordering::None);
     lane.redrive(9, None);
     assert_eq!(starts(&mut lane, 0), [-9]);
-    assert!(lane.finish(9).expect("started").retried, "that it is done has to be written");
+    assert!(lane.finish(9, false).expect("started").retried, "that it is done has to be written");
     // A crash let the lane forget that these were given up.
     [3, 4].iter().for_each(|offset| assert!(takes(&mut lane, &entry(*offset, "x"))));
     lane.redrive(4, None);
     assert_eq!(starts(&mut lane, 0), [-4, 3], "once");
     lane.redrive(3, None);
-    let finished = lane.finish(3).expect("started");
+    let finished = lane.finish(3, false).expect("started");
     assert!(finished.retried && finished.past.attempts.is_empty());
-    lane.finish(4).expect("started");
-    assert!(lane.is_caught_up(0), "the queue's bytes are given back: {}", lane.queue_bytes);
-    assert_eq!(lane.queue_bytes, 0);
+    lane.finish(4, false).expect("started");
+    assert!(lane.strand.is_caught_up(0) && lane.strand.is_empty());
 }
 
 #[test]
@@ -287,6 +367,18 @@ fn a_redriven_letter_keeps_its_place_in_the_order_of_its_key() {
     assert!(takes(&mut lane, &entry(5, "x")) && takes(&mut lane, &entry(6, "y")));
     lane.redrive(2, Some("x".into()));
     assert_eq!(starts(&mut lane, 0), [-2, 6], "5 waits for 2");
-    lane.finish(2).expect("started");
+    lane.finish(2, false).expect("started");
     assert_eq!(starts(&mut lane, 0), [5]);
+}
+
+#[test]
+fn a_redriven_letter_is_no_part_of_a_replay() {
+    let mut lane = ordered(Ordering::None);
+    let asked = Replay { subscription: 1, from: 0, to: 9, cursor: 0 };
+    lane.replay = Some(Box::new(Replaying::new(asked)));
+    let retry = Retry { replay: true, ..Retry::untried(1, 4, at(5)) };
+    lane.wait(&retry, None);
+    lane.redrive(4, None);
+    assert_eq!(starts(&mut lane, 9), [-4]);
+    assert!(lane.finish(4, true).is_none() && lane.finish(4, false).is_some());
 }

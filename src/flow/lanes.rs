@@ -1,10 +1,14 @@
 //! What delivery is doing, for those who look: a view on the lanes that never disturbs them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use super::stats::Stats;
 
 use crate::domain::gap::Gap;
+use crate::domain::replay::Replay;
 use crate::domain::{Offset, Timestamp};
 
 /// The lanes' view. Clones share it.
@@ -16,6 +20,21 @@ struct Shared {
     /// By the subscription's number. Guards memory only.
     lanes: RwLock<HashMap<u32, Arc<Stats>>>,
     matched: AtomicU64,
+    /// Guards memory only.
+    behind: Mutex<Vec<Behind>>,
+}
+
+/// A lane that is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    /// The subscription's id.
+    pub id: String,
+    /// Records before the end of the log that it is not done with.
+    pub records: u64,
+    /// How old the oldest of its events is that is not done, in seconds.
+    pub seconds: u64,
+    /// Deliveries that are queued, under way or waiting.
+    pub pending: usize,
 }
 
 /// Where one subscription's delivery stands.
@@ -29,6 +48,12 @@ pub struct LaneStatus {
     pub queued: usize,
     /// Deliveries waiting for a retry.
     pub retrying: usize,
+    /// When the oldest event was stored that is not done and has no retry of its own.
+    pub oldest: Option<Timestamp>,
+    /// Of late: how long attempts that were done took, 50 and 99 of a hundred.
+    pub attempt: Option<(Duration, Duration)>,
+    /// Of late: how long after it was stored an event was done, 50 and 99 of a hundred.
+    pub delay: Option<(Duration, Duration)>,
     /// Delivered since the hub started.
     pub delivered: u64,
     /// Attempts that failed since the hub started.
@@ -41,24 +66,21 @@ pub struct LaneStatus {
     pub parked_until: Option<Timestamp>,
     /// What it was not given since the log no longer had it.
     pub gap: Option<Gap>,
+    /// What it is given once more.
+    pub replay: Option<Replay>,
 }
 
-/// What a lane shows.
-#[derive(Debug, Default)]
-pub(super) struct Stats {
-    cursor: AtomicU64,
-    in_flight: AtomicUsize,
-    queued: AtomicUsize,
-    retrying: AtomicUsize,
-    delivered: AtomicU64,
-    failed: AtomicU64,
-    lagging: AtomicBool,
-    /// Guards memory only.
-    last_error: Mutex<Option<String>>,
-    /// Guards memory only.
-    gap: Mutex<Option<Gap>>,
-    /// Guards memory only.
-    parked_until: Mutex<Option<Timestamp>>,
+impl LaneStatus {
+    /// Deliveries that are queued, under way or waiting.
+    pub fn pending(&self) -> usize {
+        self.queued + self.in_flight + self.retrying
+    }
+
+    /// How old the oldest event is that is not done and has no retry of its own, in seconds.
+    pub fn age(&self, now: Timestamp) -> u64 {
+        let age = self.oldest.map_or(0, |oldest| now.duration_since(oldest).as_secs());
+        u64::try_from(age).unwrap_or(0)
+    }
 }
 
 impl Lanes {
@@ -66,21 +88,16 @@ impl Lanes {
     pub fn status(&self, number: u32) -> Option<LaneStatus> {
         let stats =
             self.0.lanes.read().expect("no panic while lanes are held").get(&number)?.clone();
-        let lagging = stats.lagging.load(Ordering::Relaxed);
-        let matched = self.0.matched.load(Ordering::Relaxed);
-        let cursor = stats.cursor.load(Ordering::Relaxed);
-        Some(LaneStatus {
-            cursor: if lagging { cursor } else { matched.max(cursor) },
-            in_flight: stats.in_flight.load(Ordering::Relaxed),
-            queued: stats.queued.load(Ordering::Relaxed),
-            retrying: stats.retrying.load(Ordering::Relaxed),
-            delivered: stats.delivered.load(Ordering::Relaxed),
-            failed: stats.failed.load(Ordering::Relaxed),
-            lagging,
-            last_error: stats.last_error(),
-            parked_until: *stats.parked_until.lock().expect("no panic while it is held"),
-            gap: stats.gap(),
-        })
+        Some(stats.status(self.0.matched.load(Ordering::Relaxed)))
+    }
+
+    /// The lanes that are furthest behind, as of a moment ago; a bounded number.
+    pub fn furthest_behind(&self) -> Vec<Behind> {
+        self.0.behind.lock().expect("no panic while it is held").clone()
+    }
+
+    pub(super) fn set_furthest_behind(&self, behind: Vec<Behind>) {
+        *self.0.behind.lock().expect("no panic while it is held") = behind;
     }
 
     pub(super) fn insert(&self, number: u32, stats: Arc<Stats>) {
@@ -93,47 +110,5 @@ impl Lanes {
 
     pub(super) fn set_matched(&self, matched: Offset) {
         self.0.matched.store(matched, Ordering::Relaxed);
-    }
-}
-
-impl Stats {
-    pub(super) fn show(
-        &self,
-        cursor: Offset,
-        in_flight: usize,
-        queued: usize,
-        retrying: usize,
-        lagging: bool,
-    ) {
-        self.cursor.store(cursor, Ordering::Relaxed);
-        self.in_flight.store(in_flight, Ordering::Relaxed);
-        self.queued.store(queued, Ordering::Relaxed);
-        self.retrying.store(retrying, Ordering::Relaxed);
-        self.lagging.store(lagging, Ordering::Relaxed);
-    }
-
-    pub(super) fn gap(&self) -> Option<Gap> {
-        *self.gap.lock().expect("no panic while it is held")
-    }
-
-    pub(super) fn set_gap(&self, gap: Option<Gap>) {
-        *self.gap.lock().expect("no panic while it is held") = gap;
-    }
-
-    pub(super) fn last_error(&self) -> Option<String> {
-        self.last_error.lock().expect("no panic while it is held").clone()
-    }
-
-    pub(super) fn set_parked_until(&self, until: Option<Timestamp>) {
-        *self.parked_until.lock().expect("no panic while it is held") = until;
-    }
-
-    pub(super) fn count_delivered(&self) {
-        self.delivered.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_failed(&self, why: String) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        *self.last_error.lock().expect("no panic while it is held") = Some(why);
     }
 }

@@ -4,6 +4,7 @@
 //! of a face, a file, a socket that `net::dial` did not open.
 
 mod attempt;
+mod batch;
 mod dispatch;
 mod follow;
 mod gate;
@@ -16,10 +17,13 @@ mod matcher;
 mod order;
 mod progress;
 mod redrive;
+mod replay;
 mod request;
 mod roster;
 mod settle;
+mod stats;
 mod steps;
+mod strand;
 mod sweep;
 mod targets;
 mod verdict;
@@ -28,7 +32,7 @@ mod waiting;
 pub use dispatch::Dispatch;
 pub use gate::{Caller, Gate};
 pub use ingest::{Ingest, Receipt, Ticket};
-pub use lanes::{LaneStatus, Lanes};
+pub use lanes::{Behind, LaneStatus, Lanes};
 pub use letters::{Found, Walk};
 pub use matcher::Index;
 pub use redrive::Redrive;

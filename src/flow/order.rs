@@ -1,25 +1,41 @@
-//! Which of a lane's events may go next: what waits for what. Changes nothing.
+//! Which of a strand's events may go next: what waits for what. Changes nothing.
 
 use smol_str::SmolStr;
 
-use super::lane::{Lane, Limits, Mode};
+use super::lane::Limits;
+use super::strand::{Mode, Strand};
 use crate::domain::Offset;
 use crate::domain::policy::Ordering;
 
-impl Lane {
+/// An event that may go next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// One that waited.
+    Again(Offset),
+    /// One at a position of the queue.
+    First(usize),
+}
+
+impl Strand {
+    /// The event that may go next.
+    pub(super) fn pick(&self, ordering: Ordering, limits: Limits) -> Option<Pick> {
+        let again = self.first_due(ordering).map(Pick::Again);
+        again.or_else(|| self.first_free(ordering, limits).map(Pick::First))
+    }
+
     /// Whether so many deliveries wait that no further event is started or read. In an ordered
-    /// lane those before the last of them are: the waiting ones may be waiting for them.
-    pub(super) fn is_stuck(&self, offset: Offset, limits: Limits) -> bool {
+    /// strand those before the last of them are: the waiting ones may be waiting for them.
+    pub(super) fn is_stuck(&self, offset: Offset, ordering: Ordering, limits: Limits) -> bool {
         let last = self.waiting.last().unwrap_or(0);
-        let ordered = self.subscription.wish.policy.ordering != Ordering::None;
+        let ordered = ordering != Ordering::None;
         let tried = self.waiting.len() - self.waiting.delayed();
         tried >= limits.retries_max && !(ordered && offset <= last)
     }
 
     /// Position in the queue of the first event that need not wait for another one.
-    pub(super) fn first_free(&self, ordering: Ordering, limits: Limits) -> Option<usize> {
+    fn first_free(&self, ordering: Ordering, limits: Limits) -> Option<usize> {
         let head = self.queue.front()?.entry.offset;
-        if self.is_stuck(head, limits) {
+        if self.is_stuck(head, ordering, limits) {
             return None;
         }
         match ordering {
@@ -41,7 +57,7 @@ impl Lane {
     }
 
     /// The first of the due ones that need not wait for another event.
-    pub(super) fn first_due(&self, ordering: Ordering) -> Option<Offset> {
+    fn first_due(&self, ordering: Ordering) -> Option<Offset> {
         let looked = |offset: Offset| self.mode == Mode::Live || self.position > offset;
         match ordering {
             Ordering::None => self.waiting.due().next(),

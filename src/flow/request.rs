@@ -52,6 +52,19 @@ impl Occasion<'_> {
         self.finish(Made { method, url, headers, body }, 0)
     }
 
+    /// The request that carries several events to the sink, this one first.
+    pub(crate) fn batch(&self, events: &[&Event]) -> Result<Made, String> {
+        let Sink::Http { url, method, .. } = &self.subscription.wish.sink else {
+            return Err("the subscription has no sink".to_owned());
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(cloudevents::BATCH));
+        self.add_sinks_headers(&mut headers).map_err(|error| error.to_string())?;
+        let body = Bytes::from(cloudevents::print_batch(events));
+        let (method, url) = (method.as_str(), url.clone());
+        self.finish(Made { method, url, headers, body }, 0)
+    }
+
     /// The request that a template's step made.
     pub(crate) fn of_step(&self, step: usize, request: template::Request) -> Result<Made, String> {
         let mut headers = HeaderMap::new();

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::attempt::Task;
 use super::gate::Gate;
-use super::lane::{Lane, Limits, Mode, Next};
+use super::lane::{Lane, Limits, Next};
 use super::lanes::Lanes;
 use super::matcher::Index;
+use super::strand::Mode;
 use super::targets::{Parking, Targets};
 use crate::domain::breaker::Rules;
 use crate::domain::command::Overtaken;
@@ -22,10 +23,20 @@ use crate::domain::{Offset, Timestamp};
 /// Something that is to happen at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wake {
-    /// A delivery of a subscription is to be tried again.
-    Retry(u32, Offset),
+    /// A delivery of a subscription is to be tried again, of a replay or not.
+    Retry(u32, Offset, bool),
     /// A subscription's rate allows another attempt.
     Lane(u32),
+}
+
+/// A read of the log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read {
+    /// The subscription.
+    pub(super) number: u32,
+    pub(super) from: Offset,
+    /// For its replay.
+    pub(super) replay: bool,
 }
 
 /// Every lane.
@@ -54,6 +65,9 @@ pub(super) struct Roster {
     pub(super) moved: bool,
     /// What the writes of the last progress replaced, until they are known to be on disk.
     pub(super) replaced: Vec<(u32, Option<Offset>)>,
+    /// The same for replays, and those that the last progress said to be over.
+    pub(super) replaced_replays: Vec<(u32, Offset)>,
+    pub(super) replays_over: Vec<u32>,
     pub(super) found: Vec<u32>,
     pub(super) limits: Limits,
     pub(super) gate: Gate,
@@ -84,6 +98,8 @@ impl Roster {
             dirty: HashSet::new(),
             moved: false,
             replaced: Vec::new(),
+            replaced_replays: Vec::new(),
+            replays_over: Vec::new(),
             found: Vec::new(),
             limits,
             gate,
@@ -138,10 +154,9 @@ impl Roster {
                 continue;
             }
             let server = lane.server.clone();
-            let (offset, entry, attempt, responses) =
+            let (begin, rest, replay) =
                 match lane.next(now, self.limits, self.targets.may_start(&server, now)) {
-                    Next::First(entry) => (entry.offset, Some(entry), 1, vec![]),
-                    Next::Again { offset, number, responses } => (offset, None, number, responses),
+                    Next::Start { begin, rest, replay } => (begin, rest, replay),
                     Next::Shut(time) => {
                         self.wakes.insert((time, Wake::Lane(number)));
                         self.note_shut(number, time);
@@ -163,35 +178,41 @@ impl Roster {
                 };
             let probe = self.targets.start(&server);
             self.touch(number);
-            let (number, replay) = (attempt, false);
-            let task =
-                Task { subscription, offset, entry, number, server, probe, replay, responses };
+            let task = Task { subscription, begin, rest, server, probe, replay };
             return Some(task);
         }
         None
     }
 
     /// A lane that should read the log, marked as reading, and from where.
-    pub(super) fn next_read(&mut self, now: Timestamp) -> Option<(u32, Offset)> {
+    pub(super) fn next_read(&mut self, now: Timestamp) -> Option<Read> {
         while let Some(number) = self.hungry.pop_front() {
             let Some(lane) = self.lanes.get_mut(&number) else { continue };
             lane.hungry = false;
-            if lane.wants_to_read(now, self.limits) {
-                lane.mode = Mode::Behind { reading: true };
-                return Some((number, lane.position));
+            if let Some(replay) = lane.wants_to_read(now, self.limits)
+                && let Some(strand) = lane.strand(replay)
+            {
+                strand.mode = Mode::Behind { reading: true };
+                let from = strand.position;
+                // The other strand may want to read as well.
+                if lane.replay.is_some() {
+                    self.touch(number);
+                }
+                return Some(Read { number, from, replay });
             }
         }
         None
     }
 
     /// A lane's read of the log failed: it is repeated at a time.
-    pub(super) fn read_failed(&mut self, number: u32, from: Offset, again: Timestamp) {
-        if let Some(lane) = self.lanes.get_mut(&number)
-            && lane.mode == (Mode::Behind { reading: true })
-            && lane.position == from
+    pub(super) fn read_failed(&mut self, read: &Read, again: Timestamp) {
+        let strand = self.lanes.get_mut(&read.number).and_then(|lane| lane.strand(read.replay));
+        if let Some(strand) = strand
+            && strand.mode == (Mode::Behind { reading: true })
+            && strand.position == read.from
         {
-            lane.mode = Mode::Behind { reading: false };
-            self.wakes.insert((again, Wake::Lane(number)));
+            strand.mode = Mode::Behind { reading: false };
+            self.wakes.insert((again, Wake::Lane(read.number)));
         }
     }
 
@@ -205,15 +226,16 @@ impl Roster {
             lane.ready = true;
             self.ready.push_back(number);
         }
-        if lane.mode == (Mode::Behind { reading: false }) && !lane.hungry {
+        if lane.may_be_hungry() && !lane.hungry {
             lane.hungry = true;
             self.hungry.push_back(number);
         }
     }
 
-    /// Has a delivery tried again at a time.
-    pub(super) fn wake_at(&mut self, time: Timestamp, number: u32, offset: Offset) {
-        self.wakes.insert((time, Wake::Retry(number, offset)));
+    /// Has a delivery tried again when it is due.
+    pub(super) fn wake_at(&mut self, retry: &Retry) {
+        let wake = Wake::Retry(retry.subscription, retry.offset, retry.replay);
+        self.wakes.insert((retry.due, wake));
     }
 
     /// When something is to happen next.
@@ -229,8 +251,9 @@ impl Roster {
                 return;
             }
             match wake {
-                Wake::Retry(number, offset) => {
-                    let falls_due = self.lanes.get_mut(&number).map(|lane| lane.fall_due(offset));
+                Wake::Retry(number, offset, replay) => {
+                    let lane = self.lanes.get_mut(&number);
+                    let falls_due = lane.map(|lane| lane.fall_due(offset, replay));
                     if falls_due == Some(true) {
                         self.touch(number);
                     }

@@ -68,12 +68,12 @@ fn told(roster: &mut Roster) -> Vec<(u32, Offset, Offset)> {
 
 /// Offsets of what is started now.
 fn started(roster: &mut Roster) -> Vec<Offset> {
-    std::iter::from_fn(|| roster.next_task(at(0))).map(|task| task.offset).collect()
+    std::iter::from_fn(|| roster.next_task(at(0))).map(|task| task.begin.offset).collect()
 }
 
 fn read(roster: &mut Roster, stretch: &Stretch) {
-    let (number, from) = roster.next_read(at(0)).expect("a lane is behind");
-    roster.take_read(number, from, stretch, at(0));
+    let read = roster.next_read(at(0)).expect("a lane is behind");
+    roster.take_read(&read, stretch, at(0));
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_lane_that_reads_the_log_tells_of_gaps_before_and_between_what_it_read
     assert_eq!(started(&mut roster), [8, 9, 12]);
     read(&mut roster, &stretch(&[], 25));
     assert_eq!(told(&mut roster), [(1, 13, 20)], "no further than the matcher");
-    assert_eq!(roster.lanes[&1].mode, Mode::Live);
+    assert_eq!(roster.lanes[&1].strand.mode, Mode::Live);
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_lane_without_room_tells_of_what_is_before_its_place_alone() {
     roster.restore(held(1, Start::Now), Some(0), None, at(0));
     read(&mut roster, &stretch(&[1, 2, 3, 7, 9], 10));
     assert_eq!(told(&mut roster), [(1, 0, 1), (1, 4, 7)]);
-    assert_eq!(roster.lanes[&1].position, 7);
+    assert_eq!(roster.lanes[&1].strand.position, 7);
     assert_eq!(started(&mut roster), [1, 2, 3]);
     read(&mut roster, &stretch(&[7, 9], 10));
     assert_eq!(told(&mut roster), [(1, 8, 9)]);
@@ -178,7 +178,8 @@ fn round(roster: &mut Roster) -> Vec<u32> {
     let tasks: Vec<Task> = std::iter::from_fn(|| roster.next_task(at(0))).collect();
     for task in &tasks {
         let lane = roster.lanes.get_mut(&task.subscription.number).expect("it is there");
-        lane.finish(task.offset).expect("it was started");
+        lane.returned();
+        lane.finish(task.begin.offset, false).expect("it was started");
         let outcome = Outcome::Answered { status: 204, retry_after: None };
         roster.returned(&task.server, task.probe, Some((&outcome, true)), at(0));
     }
@@ -200,7 +201,9 @@ async fn lanes_of_a_full_target_take_turns_and_those_with_nothing_to_do_leave_th
     }
     roster.remove(10);
     let back = |roster: &mut Roster, task: &Task| {
-        roster.lanes.get_mut(&task.subscription.number).expect("there").finish(0);
+        let lane = roster.lanes.get_mut(&task.subscription.number).expect("there");
+        lane.returned();
+        lane.finish(0, false);
         roster.returned(&task.server, task.probe, None, at(0));
     };
     let (one, others) = first.split_first().expect("eight");

@@ -28,7 +28,7 @@ impl Run<'_> {
             self.task.subscription.wish.filter.captures(&facts)
         };
         let mut last = None;
-        for step in self.task.responses.len()..template.steps() {
+        for step in self.task.begin.responses.len()..template.steps() {
             self.step = step;
             let (tried, response) = match self.render(template, event, &captures)? {
                 Rendered::Request(request) => {
@@ -46,7 +46,7 @@ impl Run<'_> {
             if !policy.counts_as_done(&tried.attempt.outcome) {
                 return Ok(tried);
             }
-            self.task.responses.push(response);
+            self.task.begin.responses.push(response);
             last = Some(tried);
         }
         // All steps were done before: the hub stopped between the last one and the note of it.
@@ -63,7 +63,7 @@ impl Run<'_> {
             facts: &Facts::new(event),
             captures,
             subscription: &self.task.subscription,
-            responses: &self.task.responses,
+            responses: &self.task.begin.responses,
             keys: &self.tools.templates.keys,
             output_bytes_max: self.tools.templates.output_max,
         };
@@ -74,7 +74,7 @@ impl Run<'_> {
     fn capture(&self, template: &Template, answer: Option<&Answer>) -> Response {
         let mut response = Response::default();
         let Some(answer) = answer else { return response };
-        let held: usize = self.task.responses.iter().map(weight).sum();
+        let held: usize = self.task.begin.responses.iter().map(weight).sum();
         let mut room = self.tools.templates.capture_max.saturating_sub(held);
         for part in template.captured(self.step) {
             match part {
@@ -104,7 +104,7 @@ impl Run<'_> {
     /// Has a derived event stored. Its id is the same at every try, so that it is stored once.
     async fn emit(&self, emitted: &Emitted, parent: &Event) -> Result<Tried, Unsent> {
         let subscription = &self.task.subscription;
-        let (number, offset) = (subscription.number, self.task.offset);
+        let (number, offset) = (subscription.number, self.task.begin.offset);
         let id = format!("{number}-{offset}-{}", self.step);
         let source = format!("/v1/subscriptions/{}", subscription.id);
         let defaults = Defaults { id: &id, source: &source, time: self.at, offset };

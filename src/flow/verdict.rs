@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::attempt::{Report, Tried, Unsent};
 use super::dispatch::Dispatch;
-use super::lane::Finished;
+use super::strand::Finished;
 use super::waiting::Past;
 use crate::clock;
 use crate::domain::command::Settlement;
@@ -40,6 +40,19 @@ struct Answered<'a> {
     shut_until: Option<Timestamp>,
 }
 
+/// A request that came back.
+struct Back {
+    /// The subscription as it is now.
+    subscription: Arc<Subscription>,
+    /// It still has the sink that the request went to.
+    is_sink: bool,
+    /// It went out to see whether the target works, which it does not: when it is tried next.
+    shut_until: Option<Timestamp>,
+    now: Timestamp,
+    /// One throw for all events of a batch, so that they stay together.
+    dice: u32,
+}
+
 /// Why a delivery is given up.
 struct Why {
     reason: Reason,
@@ -57,60 +70,89 @@ impl Why {
 impl Dispatch {
     /// Takes an attempt back.
     pub(super) fn note_attempt(&mut self, report: Report) {
-        let Report { sent, offset, server, probe, entry, result, responses, .. } = report;
-        let (number, now) = (sent.number, clock::now());
+        let Report { sent, server, probe, replay, result, others, .. } = &report;
+        let (number, now, replay) = (sent.number, clock::now(), *replay);
         let outcome = result.as_ref().ok().filter(|tried| tried.of_server);
         let outcome = outcome.map(|tried| &tried.attempt.outcome);
         let outcome = outcome.map(|it| (it, sent.wish.policy.counts_as_done(it)));
-        self.roster.returned(&server, probe, outcome, now);
-        let shut_until = self.roster.targets.open_until(&server);
+        self.roster.returned(server, *probe, outcome, now);
+        let shut_until = self.roster.targets.open_until(server).filter(|_| *probe);
+        if result.is_ok() {
+            self.come_online();
+        }
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
         let subscription = lane.subscription.clone();
-        let Some(mut finished) = lane.finish(offset) else { return };
-        finished.past.responses = responses;
-        let entry = entry.as_ref();
-        match result {
-            Ok(Tried { attempt, request, of_server }) => {
-                self.come_online();
-                let same_target = Arc::ptr_eq(&sent, &subscription)
-                    || sent.wish.sink == subscription.wish.sink
-                        && sent.wish.encoding == subscription.wish.encoding;
-                let shut_until = shut_until.filter(|_| same_target && probe && of_server);
-                let same_target = same_target && of_server;
-                let report =
-                    Answered { offset, entry, finished, attempt, request, same_target, shut_until };
-                self.settle(&subscription, report);
-            }
-            Err(Unsent::TooOld) => {
-                self.give_up(&subscription, offset, entry, Why::of(Reason::Age), finished);
-            }
-            Err(Unsent::Unmakeable(reason, note)) => {
-                if let Some(lane) = self.roster.lanes.get(&number) {
-                    lane.stats.count_failed(note.clone());
-                }
-                let why = Why { note: Some(note), ..Why::of(reason) };
-                self.give_up(&subscription, offset, entry, why, finished);
-            }
-            Err(Unsent::Gone) => {
-                tracing::warn!(subscription = %subscription.id, offset, "an event is gone");
-                let why = Why::of(Reason::EventGone);
-                self.bury(&subscription, offset, true, why, finished.past.attempts);
-            }
-            Err(Unsent::Offline(why)) => {
-                let due = self.go_offline(&why, now);
-                self.retry_at(&subscription, offset, due, finished);
-            }
-            Err(Unsent::Unready(why)) => {
-                tracing::error!(subscription = %subscription.id, offset, why, "an event waits");
-                let due = after(clock::now(), UNREADY_PAUSE);
-                self.retry_at(&subscription, offset, due, finished);
-            }
+        let is_sink = Arc::ptr_eq(sent, &subscription)
+            || sent.wish.sink == subscription.wish.sink
+                && sent.wish.encoding == subscription.wish.encoding;
+        let back = Back { subscription, is_sink, shut_until, now, dice: clock::dice() };
+        let Some(mut finished) = lane.finish(report.offset, replay) else { return };
+        lane.returned();
+        let shared = if others.is_empty() { None } else { Some(result.clone()) };
+        finished.past.responses = report.responses;
+        self.conclude(&back, report.offset, report.entry.as_ref(), report.result, finished);
+        for other in report.others {
+            let lane = self.roster.lanes.get_mut(&number);
+            let Some(finished) = lane.and_then(|it| it.finish(other.begin.offset, replay)) else {
+                continue;
+            };
+            let result = match (other.unsent, &shared) {
+                (Some(why), _) => Err(why),
+                (None, Some(result)) => result.clone(),
+                (None, None) => continue,
+            };
+            self.conclude(&back, other.begin.offset, other.entry.as_ref(), result, finished);
         }
         self.roster.touch(number);
     }
 
+    /// Carries out what follows for one event.
+    fn conclude(
+        &mut self,
+        back: &Back,
+        offset: Offset,
+        entry: Option<&Entry>,
+        result: Result<Tried, Unsent>,
+        finished: Finished,
+    ) {
+        let subscription = &*back.subscription;
+        match result {
+            Ok(Tried { attempt, request, of_server }) => {
+                let same_target = back.is_sink && of_server;
+                let shut_until = back.shut_until.filter(|_| same_target);
+                let report =
+                    Answered { offset, entry, finished, attempt, request, same_target, shut_until };
+                self.settle(subscription, report, back.dice);
+            }
+            Err(Unsent::TooOld) => {
+                self.give_up(subscription, offset, entry, Why::of(Reason::Age), finished);
+            }
+            Err(Unsent::Unmakeable(reason, note)) => {
+                if let Some(lane) = self.roster.lanes.get(&subscription.number) {
+                    lane.stats.count_failed(note.clone());
+                }
+                let why = Why { note: Some(note), ..Why::of(reason) };
+                self.give_up(subscription, offset, entry, why, finished);
+            }
+            Err(Unsent::Gone) => {
+                tracing::warn!(subscription = %subscription.id, offset, "an event is gone");
+                let why = Why::of(Reason::EventGone);
+                self.bury(subscription, offset, true, why, finished);
+            }
+            Err(Unsent::Offline(why)) => {
+                let due = self.go_offline(&why, back.now);
+                self.retry_at(subscription, offset, due, finished);
+            }
+            Err(Unsent::Unready(why)) => {
+                tracing::error!(subscription = %subscription.id, offset, why, "an event waits");
+                let due = after(clock::now(), UNREADY_PAUSE);
+                self.retry_at(subscription, offset, due, finished);
+            }
+        }
+    }
+
     /// Decides what follows an attempt, and carries it out.
-    fn settle(&mut self, subscription: &Subscription, report: Answered<'_>) {
+    fn settle(&mut self, subscription: &Subscription, report: Answered<'_>, dice: u32) {
         let Answered { offset, entry, mut finished, attempt, request, same_target, shut_until } =
             report;
         let (number, now) = (subscription.number, clock::now());
@@ -120,11 +162,19 @@ impl Dispatch {
         }
         finished.past.attempts.push(attempt.clone());
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
-        let stored = entry.map_or(now, |entry| entry.at);
+        // What is asked for once more counts from then on.
+        let first = finished.past.attempts.first().filter(|_| finished.replay);
+        let stored = first.map(|attempt| attempt.at).or(entry.map(|entry| entry.at));
+        let stored = stored.unwrap_or(now);
         let (policy, tries) = (&subscription.wish.policy, finished.past.attempts.len());
-        let verdict = classify(&attempt.outcome, policy, tries, stored, now, clock::dice());
+        let verdict = classify(&attempt.outcome, policy, tries, stored, now, dice);
         match verdict {
-            Verdict::Done => lane.stats.count_delivered(),
+            Verdict::Done => {
+                // What was asked for once more, or to be late, is no sign of how late all are.
+                let stored = entry.filter(|_| !finished.replay && !finished.retried);
+                let delay = stored.and_then(|it| now.duration_since(it.at).try_into().ok());
+                lane.stats.count_delivered(attempt.took, delay);
+            }
             _ => lane.stats.count_failed(attempt.outcome.to_string()),
         }
         if same_target && let Some(time) = attempt.outcome.asked_pause(now) {
@@ -175,7 +225,8 @@ impl Dispatch {
             lane.stats.count_failed(why.to_owned());
         }
         let policy = &subscription.wish.policy;
-        match entry.is_some_and(|entry| is_too_old(policy, entry.at, due)) {
+        let ages = entry.filter(|_| !finished.replay);
+        match ages.is_some_and(|entry| is_too_old(policy, entry.at, due)) {
             true => self.give_up(subscription, offset, entry, Why::of(Reason::Age), finished),
             false => self.retry_at(subscription, offset, due, finished),
         }
@@ -188,16 +239,15 @@ impl Dispatch {
         due: Timestamp,
         finished: Finished,
     ) {
-        let Finished { past: Past { attempts, responses }, key, .. } = finished;
-        let number = subscription.number;
-        let (delayed, replay) = (false, false);
+        let Finished { past: Past { attempts, responses }, key, replay, .. } = finished;
+        let (number, delayed) = (subscription.number, false);
         let retry =
             Retry { subscription: number, offset, due, attempts, delayed, replay, responses };
         if let Some(lane) = self.roster.lanes.get_mut(&number) {
             lane.wait(&retry, key);
         }
+        self.roster.wake_at(&retry);
         self.settler.push(Settlement::Retry(retry));
-        self.roster.wake_at(due, number, offset);
     }
 
     fn give_up(
@@ -208,10 +258,9 @@ impl Dispatch {
         why: Why,
         finished: Finished,
     ) {
-        let Finished { past: Past { attempts, .. }, retried, .. } = finished;
         if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
             self.metrics.count_delivery("dropped");
-            if retried {
+            if finished.retried {
                 self.settler
                     .push(Settlement::Dropped { subscription: subscription.number, offset });
             }
@@ -219,7 +268,7 @@ impl Dispatch {
         }
         // Off for events that tell of dead letters themselves.
         let announce = entry.and_then(Entry::event).is_none_or(|event| event.kind != DEATH_NOTICE);
-        self.bury(subscription, offset, announce, why, attempts);
+        self.bury(subscription, offset, announce, why, finished);
     }
 
     /// Keeps a dead letter, whatever the policy says of events whose attempts are used up.
@@ -229,7 +278,7 @@ impl Dispatch {
         offset: Offset,
         announce: bool,
         why: Why,
-        attempts: Vec<Attempt>,
+        finished: Finished,
     ) {
         self.metrics.count_delivery("dead");
         let letter = DeadLetter {
@@ -238,10 +287,10 @@ impl Dispatch {
             offset,
             at: clock::now(),
             reason: why.reason,
-            attempts,
+            attempts: finished.past.attempts,
             request: why.request,
             note: why.note,
-            replay: false,
+            replay: finished.replay,
         };
         self.settler.push(Settlement::Dead { letter, announce });
     }

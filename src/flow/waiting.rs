@@ -1,4 +1,4 @@
-//! Deliveries of one lane that wait for a time: those that failed, and those that their publisher
+//! Deliveries of one strand that wait for a time: those that failed, and those that their publisher
 //! wants to be late. In memory, in the order of the log; the lane bounds their number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

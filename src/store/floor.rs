@@ -56,6 +56,8 @@ impl Floor {
             | Command::Settle(_)
             | Command::Checkpoint(_)
             | Command::Gap(_)
+            | Command::Replay { .. }
+            | Command::EndReplay { .. }
             | Command::Park { .. }
             | Command::Unpark { .. }
             | Command::HandOver { .. }

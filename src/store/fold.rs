@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::Error;
 use super::codec::to_bytes;
 use super::key::{self, Key, Table};
+use super::reader::retry;
 use super::redrives;
 use super::staged::Staged;
+use crate::domain::delivery::Retry;
 use crate::domain::gap::{Gap, Missing};
 use crate::domain::record::{Progress, Record};
+use crate::domain::replay::Replay;
 use crate::domain::subscription::{Start, State, Subscription};
 use crate::domain::{Offset, Timestamp, letter};
 
@@ -36,8 +39,7 @@ pub(crate) fn apply(
             staged.remove(Table::Token, Key::of(Table::Token).text(id))?;
         }
         Record::Retry(retry) => {
-            let key = Key::of(Table::Retry).number(retry.subscription).offset(retry.offset);
-            staged.put(Table::Retry, key, to_bytes(record))?;
+            redrives::wait(staged, retry)?;
         }
         Record::Settled { subscription, offset } => {
             redrives::settle(staged, letter::Id { subscription: *subscription, offset: *offset })?;
@@ -50,6 +52,17 @@ pub(crate) fn apply(
         }
         Record::Redriven(redriven) => redrives::hand_over(staged, redriven)?,
         Record::Forgotten(forgotten) => redrives::forget(staged, forgotten)?,
+        Record::ExpiryTold { subscription } => {
+            if let Some(held) = staged.by_number(*subscription)? {
+                remove_dues(staged, &held)?;
+                put_dues(staged, &held, true)?;
+            }
+        }
+        Record::Replay(replay) => put_replay(staged, **replay)?,
+        Record::ReplayEnded { subscription } => {
+            staged.remove(Table::Replay, Key::of(Table::Replay).number(*subscription))?;
+            forget_retries(staged, *subscription, |retry| retry.replay)?;
+        }
     }
     staged.advance(record, at);
     Ok(())
@@ -63,8 +76,12 @@ fn put_subscription(
     held: &Arc<Subscription>,
 ) -> Result<(), Error> {
     let number_key = Key::of(Table::Number).number(held.number);
+    let mut is_told = false;
     match staged.by_number(held.number)? {
-        Some(before) => remove_dues(staged, &before)?,
+        Some(before) => {
+            is_told = before.lease == held.lease && staged.is_expiry_told(&before)?;
+            remove_dues(staged, &before)?;
+        }
         None => {
             let cursor = match held.wish.start {
                 Start::Now => offset + 1,
@@ -79,9 +96,7 @@ fn put_subscription(
     staged.put(Table::Number, number_key, held.id.clone().into_bytes())?;
     let row = to_bytes(&Record::Subscription(held.clone()));
     staged.put(Table::Subscription, Key::of(Table::Subscription).text(&held.id), row)?;
-    for (table, key) in dues(held) {
-        staged.put(table, key, Vec::new())?;
-    }
+    put_dues(staged, held, is_told)?;
     put_hold(staged, held)?;
     match held.state.is_ended() {
         true => forget_delivery(staged, held.number),
@@ -102,30 +117,57 @@ fn remove_subscription(staged: &mut Staged<'_>, number: u32, id: &str) -> Result
 
 fn forget_delivery(staged: &mut Staged<'_>, number: u32) -> Result<(), Error> {
     staged.remove(Table::Cursor, Key::of(Table::Cursor).number(number))?;
-    let prefix = Key::of(Table::Retry).number(number);
-    for (key, _) in staged.scan(prefix.clone(), &prefix.end(), RETRIES_SCAN_MAX)? {
-        staged.remove(Table::Retry, Key(key))?;
-    }
+    staged.remove(Table::Replay, Key::of(Table::Replay).number(number))?;
+    forget_retries(staged, number, |_| true)?;
     redrives::drop_all(staged, number, RETRIES_SCAN_MAX)
 }
 
-fn remove_dues(staged: &mut Staged<'_>, held: &Subscription) -> Result<(), Error> {
-    for (table, key) in dues(held) {
-        staged.remove(table, key)?;
+fn forget_retries(
+    staged: &mut Staged<'_>,
+    number: u32,
+    is_meant: fn(&Retry) -> bool,
+) -> Result<(), Error> {
+    let prefix = Key::of(Table::Retry).number(number);
+    for (key, row) in staged.scan(prefix.clone(), &prefix.end(), RETRIES_SCAN_MAX)? {
+        if is_meant(&retry(&row)?) {
+            staged.remove(Table::Retry, Key(key))?;
+        }
     }
     Ok(())
 }
 
-/// The rows of the indexes that a subscription stands in.
-fn dues(held: &Subscription) -> Vec<(Table, Key)> {
+fn put_replay(staged: &mut Staged<'_>, replay: Replay) -> Result<(), Error> {
+    let key = Key::of(Table::Replay).number(replay.subscription);
+    staged.put(Table::Replay, key, key::replay_row(&replay))
+}
+
+fn remove_dues(staged: &mut Staged<'_>, held: &Subscription) -> Result<(), Error> {
+    for is_told in [false, true] {
+        for (table, key) in dues(held, is_told) {
+            staged.remove(table, key)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_dues(staged: &mut Staged<'_>, held: &Subscription, is_told: bool) -> Result<(), Error> {
+    for (table, key) in dues(held, is_told) {
+        staged.put(table, key, Vec::new())?;
+    }
+    Ok(())
+}
+
+/// The rows of the indexes that a subscription stands in. A lease stands at the time when it is to
+/// be told that it is expiring, and once that is told, at its end.
+fn dues(held: &Subscription, is_told: bool) -> Vec<(Table, Key)> {
     let mut keys = Vec::with_capacity(2);
     match (held.state, held.lease) {
         (State::Ended(_, at), _) => {
             keys.push((Table::Ended, Key::of(Table::Ended).time(at).number(held.number)));
         }
         (State::Active | State::Paused | State::Parked(_), Some(lease)) => {
-            let key = Key::of(Table::Lease).time(lease.expires_at).number(held.number);
-            keys.push((Table::Lease, key));
+            let due = if is_told { lease.expires_at } else { lease.expiring_at() };
+            keys.push((Table::Lease, Key::of(Table::Lease).time(due).number(held.number)));
         }
         (State::Active | State::Paused | State::Parked(_), None) => {}
     }
@@ -170,6 +212,14 @@ fn put_progress(staged: &mut Staged<'_>, progress: &Progress) -> Result<(), Erro
     for number in &progress.caught_up {
         staged.remove(Table::Cursor, Key::of(Table::Cursor).number(*number))?;
     }
+    for (number, cursor) in &progress.replays {
+        if let Some(replay) = staged.replay_of(*number)? {
+            put_replay(staged, Replay { cursor: *cursor, ..replay })?;
+        }
+    }
+    for number in &progress.replays_over {
+        staged.remove(Table::Replay, Key::of(Table::Replay).number(*number))?;
+    }
     staged.put(Table::Meta, key::meta(key::MATCHED), key::number_row(progress.matched))
 }
 
@@ -179,7 +229,6 @@ mod tests {
     use super::super::tables::{Memory, Rows, Tables};
     use super::super::window::Window;
     use super::*;
-    use crate::domain::delivery::Retry;
     use crate::domain::samples::{self, at};
     use crate::domain::subscription::End;
 
@@ -195,7 +244,12 @@ mod tests {
     fn history() -> Vec<Record> {
         let retry = |offset, due| Record::Retry(Arc::new(Retry::untried(0, offset, at(due))));
         let progress = |matched, lagging, caught_up| {
-            Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))
+            Record::Progress(Arc::new(Progress {
+                matched,
+                lagging,
+                caught_up,
+                ..Progress::default()
+            }))
         };
         let gap = |subscription, from, to| {
             let missing = Missing { from, to };

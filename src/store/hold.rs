@@ -4,6 +4,7 @@ use super::Error;
 use super::key::{self, Key, Table};
 use super::retention::Pin;
 use super::tables::Tables;
+use crate::domain::Offset;
 
 /// Every hold, in the order of the subscriptions' numbers.
 pub(crate) fn holds(tables: &dyn Tables) -> Result<Vec<Pin>, Error> {
@@ -21,7 +22,10 @@ pub(crate) fn holds(tables: &dyn Tables) -> Result<Vec<Pin>, Error> {
         let retries = Key::of(Table::Retry).number(number);
         let oldest = tables.scan(&retries, &retries.clone().end(), 1, false)?;
         let oldest = oldest.first().and_then(|(key, _)| key::read_number(key.get(5..)?));
-        holds.push(Pin { from: oldest.map_or(cursor, |oldest| oldest.min(cursor)), bytes });
+        let replay = tables.get(&Key::of(Table::Replay).number(number))?;
+        let replay = replay.and_then(|row| key::read_replay(number, &row));
+        let from = [oldest, replay.map(|replay| replay.cursor)].into_iter().flatten();
+        holds.push(Pin { from: from.fold(cursor, Offset::min), bytes });
     }
     Ok(holds)
 }
@@ -35,7 +39,6 @@ mod tests {
     use super::super::tables::Memory;
     use super::super::window::Window;
     use super::*;
-    use crate::domain::Offset;
     use crate::domain::delivery::Retry;
     use crate::domain::record::{Progress, Record};
     use crate::domain::samples::{at, subscription};
@@ -65,7 +68,12 @@ mod tests {
             Record::Retry(Arc::new(Retry::untried(subscription, offset, at(5))))
         };
         let progress = |matched, lagging, caught_up| {
-            Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))
+            Record::Progress(Arc::new(Progress {
+                matched,
+                lagging,
+                caught_up,
+                ..Progress::default()
+            }))
         };
         let mut records = vec![
             held(0, State::Active, Some(7)),

@@ -45,8 +45,6 @@ pub trait HostFile: Send + Sync + Debug {
     fn length(&self) -> io::Result<u64>;
     /// Reads at a position; how many bytes were read, zero at the end.
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize>;
-    /// Says that a stretch is read soon. Changes nothing but how long that takes.
-    fn expect_read(&self, _position: u64, _length: u64) {}
     /// Writes all bytes at a position. After an error any part of them may be written.
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
     /// Waits until content and length are on disk (`fdatasync`).

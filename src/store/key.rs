@@ -2,6 +2,7 @@
 //! ranges are time or number order.
 
 use crate::domain::gap::{Gap, Missing};
+use crate::domain::replay::Replay;
 use crate::domain::{Offset, Timestamp, letter};
 
 /// A table, by the first byte of its keys.
@@ -12,7 +13,7 @@ pub(crate) enum Table {
     Subscription = b'S',
     /// number -> id of the subscription
     Number = b'N',
-    /// lease end, number -> (nothing)
+    /// lease's next due time (expiring, then its end), number -> (nothing)
     Lease = b'L',
     /// time of the end, number -> (nothing)
     Ended = b'E',
@@ -34,6 +35,8 @@ pub(crate) enum Table {
     Token = b'T',
     /// number -> what the subscription passed over
     Gap = b'G',
+    /// number -> replay under way
+    Replay = b'P',
     /// number -> bytes that retention leaves to the subscription
     Hold = b'H',
     /// name -> number
@@ -41,7 +44,7 @@ pub(crate) enum Table {
 }
 
 /// Tables whose rows are counted and compared when the tables are opened.
-pub(crate) const COUNTED: [Table; 14] = [
+pub(crate) const COUNTED: [Table; 15] = [
     Table::Subscription,
     Table::Number,
     Table::Lease,
@@ -56,6 +59,7 @@ pub(crate) const COUNTED: [Table; 14] = [
     Table::Letter,
     Table::Redriven,
     Table::Job,
+    Table::Replay,
 ];
 
 /// Records up to here are folded into the tables.
@@ -157,6 +161,17 @@ pub(crate) fn read_gap(row: &[u8]) -> Option<Gap> {
         at: Timestamp::from_millisecond(at).ok()?,
         total: number(24)?,
     })
+}
+
+/// A row that holds a replay.
+pub(crate) fn replay_row(replay: &Replay) -> Vec<u8> {
+    [replay.from, replay.to, replay.cursor].map(u64::to_be_bytes).concat()
+}
+
+/// Reads a row that holds a subscription's replay.
+pub(crate) fn read_replay(subscription: u32, row: &[u8]) -> Option<Replay> {
+    let number = |at: usize| row.get(at..at + 8).and_then(read_number);
+    Some(Replay { subscription, from: number(0)?, to: number(8)?, cursor: number(16)? })
 }
 
 /// The key of a number kept in the table `Meta`.

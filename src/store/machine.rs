@@ -2,11 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
-
-use rustix::fs::{Advice, fadvise};
 
 use super::Error;
 use super::host::{Host, HostFile};
@@ -88,11 +85,6 @@ impl HostFile for File {
 
     fn read_at(&self, into: &mut [u8], position: u64) -> io::Result<usize> {
         FileExt::read_at(self, into, position)
-    }
-
-    fn expect_read(&self, position: u64, length: u64) {
-        // Advice that is not taken does no harm.
-        let _ = fadvise(self, position, NonZeroU64::new(length), Advice::WillNeed);
     }
 
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {

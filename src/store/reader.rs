@@ -266,7 +266,7 @@ impl Reader {
     }
 }
 
-pub(super) fn retry(row: &[u8]) -> Result<Retry, Error> {
+pub(crate) fn retry(row: &[u8]) -> Result<Retry, Error> {
     match codec::from_bytes(row) {
         Ok(Record::Retry(retry)) => Ok(Arc::unwrap_or_clone(retry)),
         other => Err(Error::Tables(format!("a retry's row reads as {other:?}"))),

@@ -17,6 +17,16 @@ use crate::domain::letter::Id;
 use crate::domain::record::{Forgotten, Record, Redriven, Why};
 use crate::domain::{Offset, Timestamp};
 
+/// A delivery waits. One that was redriven is no part of a replay, which may end before it.
+pub(super) fn wait(staged: &mut Staged<'_>, retry: &Arc<Retry>) -> Result<(), Error> {
+    let id = Id { subscription: retry.subscription, offset: retry.offset };
+    let mut retry = retry.clone();
+    if retry.replay && staged.get(&Key::of(Table::Redriven).delivery(id))?.is_some() {
+        Arc::make_mut(&mut retry).replay = false;
+    }
+    staged.put(Table::Retry, Key::of(Table::Retry).delivery(id), to_bytes(&Record::Retry(retry)))
+}
+
 /// A delivery that waited is done.
 pub(super) fn settle(staged: &mut Staged<'_>, id: Id) -> Result<(), Error> {
     staged.remove(Table::Retry, Key::of(Table::Retry).delivery(id))?;
@@ -254,6 +264,21 @@ mod tests {
         folded(&tables, 15, &[forgotten(&[2], &[3], Why::Expired)]);
         assert_eq!(names(&tables, Table::DeadLetter), [id(5)], "it outlives its subscription");
         assert_eq!(tables.get(&Key::of(Table::Job).offset(3)).expect("in memory"), None);
+    }
+
+    #[test]
+    fn what_was_redriven_outlives_a_replay_that_tried_it_too() {
+        let tables = Memory::default();
+        let held = Record::Subscription(Arc::new(subscription(7, 60)));
+        let failed = |offset| {
+            let untried = Retry::untried(7, offset, at(9));
+            Record::Retry(Arc::new(Retry { replay: true, ..untried }))
+        };
+        let ended = Record::ReplayEnded { subscription: 7 };
+        let letter = [held, Record::Job(Arc::new(job())), buried(1, 4), handed_over(&[1])];
+        folded(&tables, 0, &letter);
+        folded(&tables, 4, &[failed(1), failed(2), ended]);
+        assert_eq!(names(&tables, Table::Retry), [id(1)]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::tables::Rows;
 use crate::domain::Offset;
 use crate::domain::delivery::Retry;
 use crate::domain::gap::Gap;
+use crate::domain::replay::Replay;
 use crate::domain::subscription::Subscription;
 
 /// Fewer rows than this are not worth another thread.
@@ -32,6 +33,8 @@ pub struct Resume {
     pub subscriptions: Vec<Subscription>,
     /// Every delivery that waits.
     pub retries: Vec<Retry>,
+    /// Replays under way.
+    pub replays: Vec<Replay>,
     /// What subscriptions passed over.
     pub gaps: HashMap<u32, Gap>,
 }
@@ -49,6 +52,8 @@ impl Resume {
         let gap = |(key, row): &(Vec<u8>, Vec<u8>)| {
             Some((key::trailing_number(key)?, key::read_gap(row)?))
         };
+        let replay =
+            |(key, row): &(Vec<u8>, Vec<u8>)| key::read_replay(key::trailing_number(key)?, row);
         let retries = all(Table::Retry)?;
         Ok(Self {
             as_of: shared.tail.next(),
@@ -56,6 +61,7 @@ impl Resume {
             cursors: all(Table::Cursor)?.iter().filter_map(cursor).collect(),
             subscriptions: subscriptions(&all(Table::Subscription)?)?,
             retries: retries.iter().map(|(_, row)| retry(row)).collect::<Result<_, _>>()?,
+            replays: all(Table::Replay)?.iter().filter_map(replay).collect(),
             gaps: all(Table::Gap)?.iter().filter_map(gap).collect(),
         })
     }

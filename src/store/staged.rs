@@ -13,6 +13,7 @@ use crate::domain::command::{Refusal, View};
 use crate::domain::gap::Gap;
 use crate::domain::job::Job;
 use crate::domain::record::{Record, Token};
+use crate::domain::replay::Replay;
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp, letter};
 
@@ -148,6 +149,19 @@ impl<'a> Staged<'a> {
         self.get(&key)?.map(|row| subscription(&row)).transpose()
     }
 
+    /// The replay of a subscription that is under way.
+    pub(crate) fn replay_of(&self, number: u32) -> Result<Option<Replay>, Error> {
+        let row = self.get(&Key::of(Table::Replay).number(number))?;
+        Ok(row.and_then(|row| key::read_replay(number, &row)))
+    }
+
+    /// Once it was told that a lease is expiring, the index has its end.
+    pub(crate) fn is_expiry_told(&self, held: &Subscription) -> Result<bool, Error> {
+        let Some(lease) = held.lease else { return Ok(false) };
+        let key = Key::of(Table::Lease).time(lease.expires_at).number(held.number);
+        Ok(self.get(&key)?.is_some())
+    }
+
     fn numbered_in(&self, rows: Rows) -> Result<Vec<Subscription>, Error> {
         let mut found = Vec::with_capacity(rows.len());
         for number in rows.iter().filter_map(|(key, _)| key::trailing_number(key)) {
@@ -170,6 +184,10 @@ impl View for Staged<'_> {
     fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
         let row = self.get(&Key::of(Table::Gap).number(number)).map_err(unreadable)?;
         Ok(row.and_then(|row| key::read_gap(&row)))
+    }
+
+    fn replay(&self, number: u32) -> Result<Option<Replay>, Refusal> {
+        self.replay_of(number).map_err(unreadable)
     }
 
     fn subscription_count(&self) -> usize {
@@ -225,6 +243,10 @@ impl View for Staged<'_> {
         let start = Key::of(Table::Job);
         let rows = self.scan(start.clone(), &start.end(), JOBS_SCAN_MAX).map_err(unreadable)?;
         rows.iter().map(|(_, row)| job(row)).collect::<Result<_, _>>().map_err(unreadable)
+    }
+
+    fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal> {
+        self.is_expiry_told(held).map_err(unreadable)
     }
 
     fn has_token(&self, id: &str) -> Result<bool, Refusal> {

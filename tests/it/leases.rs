@@ -14,7 +14,11 @@ fn leased(topic: &str, url: &str, seconds: u64) -> Value {
 
 /// The events that tell of a subscription's expiry.
 async fn notices(hub: &TestHub, id: &str) -> Vec<Value> {
-    let told = |event: &Value| event["type"] == "tidings.subscription.expired";
+    notices_of(hub, id, "expired").await
+}
+
+async fn notices_of(hub: &TestHub, id: &str, kind: &str) -> Vec<Value> {
+    let told = |event: &Value| event["type"] == format!("tidings.subscription.{kind}");
     let about = |event: &Value| event["data"]["id"] == id;
     hub.history().await.into_iter().filter(|event| told(event) && about(event)).collect()
 }
@@ -31,6 +35,9 @@ async fn a_lease_that_is_not_renewed_ends_and_says_so() {
     assert_eq!(notice["type"], "tidings.subscription.expired");
     assert_eq!(notice["data"]["id"], id, "{notice}");
     assert_eq!(notices(&hub, &id).await.len(), 1);
+    let warnings = notices_of(&hub, &id, "expiring").await;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0]["time"].as_str() < notice["time"].as_str(), "it was told before");
 
     let witness = Receiver::start().await;
     hub.api.subscribe(&wish("a/b", &witness.url("/"))).await;

@@ -99,6 +99,7 @@ async fn tables(reader: &Reader, fold: &Fold) -> Result<(), Fault> {
     same("cursors", &resume.cursors.into_iter().collect::<BTreeMap<_, _>>(), &fold.cursors)?;
     same("gaps", &resume.gaps.into_iter().collect::<BTreeMap<_, _>>(), &fold.gaps)?;
     same("retries", &resume.retries, &fold.retries.values().cloned().collect())?;
+    same("replays", &resume.replays, &fold.replays.values().copied().collect())?;
     same("what is matched", &resume.matched, &fold.matched)?;
     let counts = reader.counts();
     let counted = [counts.subscriptions, counts.retries, counts.dead_letters, counts.tokens];

@@ -58,6 +58,7 @@ impl Commands {
             83..94 => Command::Settle(self.settlements(model, now)),
             94..96 => Command::Gap(vec![self.overtaken(model)]),
             96..98 => Command::Checkpoint(self.progress(model)),
+            98..99 => self.replay(model),
             _ => Command::EndGone { number: self.number(model), sink: self.sink() },
         }
     }
@@ -165,7 +166,8 @@ impl Commands {
             _ => {
                 let wait = SignedDuration::from_secs(5);
                 let due = now.checked_add(wait).expect("far from the end of time");
-                let (offset, delayed, replay, responses) = (recent, false, false, vec![]);
+                let (offset, delayed, responses) = (recent, false, vec![]);
+                let replay = self.dice.chance(300);
                 Settlement::Retry(Retry {
                     subscription,
                     offset,
@@ -189,7 +191,25 @@ impl Commands {
                 _ => {}
             }
         }
-        Progress { matched, lagging, caught_up }
+        let (mut replays, mut replays_over) = (Vec::new(), Vec::new());
+        for (number, replay) in &model.fold.replays {
+            match self.dice.below(3) {
+                0 => replays.push((*number, replay.cursor + 1)),
+                1 => replays_over.push(*number),
+                _ => {}
+            }
+        }
+        Progress { matched, lagging, caught_up, replays, replays_over }
+    }
+
+    fn replay(&mut self, model: &Model) -> Command {
+        let (id, actor) = (self.subscription_id(), self.actor());
+        if self.dice.chance(300) {
+            return Command::EndReplay { id, actor };
+        }
+        let from = self.dice.below(model.next + 1);
+        let to = self.dice.chance(500).then(|| self.dice.below(model.next + 1));
+        Command::Replay { id, actor, from, to }
     }
 
     fn overtaken(&mut self, model: &Model) -> Overtaken {
@@ -276,6 +296,12 @@ pub(crate) fn copy(command: &Command) -> Command {
         Command::Settle(settlements) => Command::Settle(settlements.clone()),
         Command::Checkpoint(progress) => Command::Checkpoint(progress.clone()),
         Command::Gap(overtaken) => Command::Gap(overtaken.clone()),
+        Command::Replay { id, actor, from, to } => {
+            Command::Replay { id: id.clone(), actor: actor.clone(), from: *from, to: *to }
+        }
+        Command::EndReplay { id, actor } => {
+            Command::EndReplay { id: id.clone(), actor: actor.clone() }
+        }
         Command::Park { numbers, error } => {
             Command::Park { numbers: numbers.clone(), error: error.clone() }
         }
@@ -305,6 +331,8 @@ pub(crate) fn words(command: &Command) -> String {
         Command::RevokeToken(id) => format!("revoke token {id}"),
         Command::Settle(settlements) => format!("settle {}", settlements.len()),
         Command::Checkpoint(progress) => format!("checkpoint {}", progress.matched),
+        Command::Replay { id, from, to, .. } => format!("replay {id} {from} {to:?}"),
+        Command::EndReplay { id, .. } => format!("end the replay of {id}"),
         Command::Gap(overtaken) => format!("gap of {}", overtaken[0].subscription),
         Command::Park { numbers, .. } => format!("park {numbers:?}"),
         Command::Unpark { numbers } => format!("unpark {numbers:?}"),

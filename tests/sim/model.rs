@@ -1,7 +1,7 @@
 //! What the store should hold: every record, and the fold of them in plain maps, written anew so
 //! that it shares no fault with the store's own. Decisions are `domain`'s. Never here: files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings::domain::command::{Command, Decision, Refusal, Rules, View};
 use tidings::domain::decide::decide;
@@ -11,6 +11,7 @@ use tidings::domain::gap::Gap;
 use tidings::domain::job::{Counts, Job};
 use tidings::domain::letter::Id;
 use tidings::domain::record::{Entry, Forgotten, Progress, Record, Redriven, Token, Why};
+use tidings::domain::replay::Replay;
 use tidings::domain::subscription::{Start, State, Subscription};
 use tidings::domain::{Offset, Timestamp};
 
@@ -28,6 +29,9 @@ pub(crate) struct Fold {
     pub(crate) cursors: BTreeMap<u32, Offset>,
     pub(crate) matched: Offset,
     pub(crate) gaps: BTreeMap<u32, Gap>,
+    pub(crate) replays: BTreeMap<u32, Replay>,
+    /// Whose lease is known to be expiring.
+    expiry_told: BTreeSet<u32>,
     next_number: u32,
 }
 
@@ -115,7 +119,10 @@ impl Fold {
                 self.tokens.remove(id);
             }
             Record::Retry(retry) => {
-                self.retries.insert((retry.subscription, retry.offset), (**retry).clone());
+                let mut retry = (**retry).clone();
+                let id = Id { subscription: retry.subscription, offset: retry.offset };
+                retry.replay &= !self.redriven.contains_key(&id);
+                self.retries.insert((retry.subscription, retry.offset), retry);
             }
             Record::Settled { subscription, offset } => {
                 self.retries.remove(&(*subscription, *offset));
@@ -133,6 +140,16 @@ impl Fold {
             Record::Redriven(redriven) => self.hand_over(redriven),
             Record::Forgotten(forgotten) => self.forget(forgotten),
             Record::Progress(progress) => self.advance(progress),
+            Record::Replay(replay) => {
+                self.replays.insert(replay.subscription, **replay);
+            }
+            Record::ExpiryTold { subscription } => {
+                self.expiry_told.insert(*subscription);
+            }
+            Record::ReplayEnded { subscription } => {
+                self.replays.remove(subscription);
+                self.retries.retain(|(number, _), retry| number != subscription || !retry.replay);
+            }
             Record::Gap { subscription, missing } => {
                 if self.subscriptions.contains_key(subscription) {
                     let before = self.gaps.get(subscription).map_or(0, |gap| gap.total);
@@ -144,6 +161,10 @@ impl Fold {
     }
 
     fn hold(&mut self, offset: Offset, held: &Subscription) {
+        let before = self.subscriptions.get(&held.number).and_then(|before| before.lease);
+        if before != held.lease {
+            self.expiry_told.remove(&held.number);
+        }
         if self.subscriptions.insert(held.number, held.clone()).is_none() {
             let cursor = match held.wish.start {
                 Start::Now => offset + 1,
@@ -160,6 +181,7 @@ impl Fold {
 
     fn forget_delivery(&mut self, number: u32) {
         self.cursors.remove(&number);
+        self.replays.remove(&number);
         self.retries.retain(|(subscription, _), _| *subscription != number);
         let waiting: Vec<Id> = self.redriven.keys().copied().collect();
         for id in waiting.into_iter().filter(|id| id.subscription == number) {
@@ -216,6 +238,14 @@ impl Fold {
         for number in &progress.caught_up {
             self.cursors.remove(number);
         }
+        for (number, cursor) in &progress.replays {
+            if let Some(replay) = self.replays.get_mut(number) {
+                replay.cursor = *cursor;
+            }
+        }
+        for number in &progress.replays_over {
+            self.replays.remove(number);
+        }
         self.matched = progress.matched;
     }
 }
@@ -245,7 +275,11 @@ impl View for Model {
         for held in self.fold.subscriptions.values() {
             let key = match (held.state, held.lease) {
                 (State::Ended(_, at), _) => (at <= ended_before).then_some((1, at)),
-                (_, Some(lease)) => (lease.expires_at <= now).then_some((0, lease.expires_at)),
+                (_, Some(lease)) => {
+                    let told = self.fold.expiry_told.contains(&held.number);
+                    let at = if told { lease.expires_at } else { lease.expiring_at() };
+                    (at <= now).then_some((0, at))
+                }
                 (_, None) => None,
             };
             due.extend(key.map(|key| (key, held.clone())));
@@ -281,6 +315,14 @@ impl View for Model {
 
     fn jobs(&self) -> Result<Vec<Job>, Refusal> {
         Ok(self.fold.jobs.values().cloned().collect())
+    }
+
+    fn replay(&self, number: u32) -> Result<Option<Replay>, Refusal> {
+        Ok(self.fold.replays.get(&number).copied())
+    }
+
+    fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal> {
+        Ok(self.fold.expiry_told.contains(&held.number))
     }
 
     fn has_token(&self, id: &str) -> Result<bool, Refusal> {

@@ -16,6 +16,7 @@ mod mode;
 mod precondition;
 pub(crate) mod printed;
 pub(crate) mod redrives;
+pub(crate) mod replay;
 mod shape;
 mod shape_encoding;
 mod shape_policy;

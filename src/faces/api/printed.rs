@@ -1,10 +1,14 @@
 //! A subscription as JSON shows it. Never shows a secret: not the signing key, not a header that
 //! looks like a credential.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{shape_encoding, shape_policy, shape_sink};
+use crate::clock;
 use crate::domain::gap::Gap;
+use crate::domain::replay::Replay;
 use crate::domain::subscription::{Signing, Start, State, Subscription};
 use crate::faces::router::App;
 use crate::flow::LaneStatus;
@@ -30,6 +34,7 @@ pub(crate) fn subscription(hub: &App, subscription: &Subscription) -> Value {
     value["updated_at"] = json!(subscription.updated_at.to_string());
     value["expires_at"] = json!(subscription.lease.map(|lease| lease.expires_at.to_string()));
     value["gap"] = lane.as_ref().and_then(|lane| lane.gap).map_or(Value::Null, gap);
+    value["replay"] = lane.as_ref().and_then(|lane| lane.replay).map_or(Value::Null, replay);
     value["status"] = lane.map_or(Value::Null, |lane| status(&lane, next));
     value
 }
@@ -69,14 +74,27 @@ fn gap(gap: Gap) -> Value {
     })
 }
 
+fn replay(replay: Replay) -> Value {
+    json!({ "from": replay.from, "to": replay.to, "cursor": replay.cursor })
+}
+
+fn quantiles((half, most): (Duration, Duration)) -> Value {
+    let millis = |time: Duration| time.as_micros() as f64 / 1_000.0;
+    json!({ "p50": millis(half), "p99": millis(most) })
+}
+
 fn status(lane: &LaneStatus, next: u64) -> Value {
     json!({
         "cursor": lane.cursor,
         "lag": next.saturating_sub(lane.cursor),
+        "lag_seconds": lane.age(clock::now()),
+        "pending": lane.pending(),
         "in_flight": lane.in_flight,
         "queued": lane.queued,
         "retrying": lane.retrying,
         "parked_until": lane.parked_until.map(|until| until.to_string()),
+        "attempt_ms": lane.attempt.map(quantiles),
+        "delay_ms": lane.delay.map(quantiles),
         "delivered": lane.delivered,
         "failed": lane.failed,
         "last_error": lane.last_error,

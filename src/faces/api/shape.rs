@@ -9,7 +9,6 @@ use super::fields::{Field, Fields};
 use super::{shape_encoding, shape_policy, shape_sink};
 use crate::clock;
 use crate::config::Size;
-use crate::domain::Invalid;
 use crate::domain::encoding::Encoding;
 use crate::domain::filter::{Filter, Limits};
 use crate::domain::lease::Asked;
@@ -17,9 +16,10 @@ use crate::domain::policy::Policy;
 use crate::domain::sign::Secret;
 use crate::domain::sink::Sink;
 use crate::domain::subscription::{Signing, Start, Subscription, Wish};
+use crate::domain::{Invalid, Timestamp};
 
 /// Members that the hub sets.
-const READ_ONLY: [&str; 11] = [
+const READ_ONLY: [&str; 12] = [
     "id",
     "version",
     "state",
@@ -31,6 +31,7 @@ const READ_ONLY: [&str; 11] = [
     "expires_at",
     "status",
     "gap",
+    "replay",
 ];
 
 /// What reading a subscription depends on.
@@ -53,6 +54,8 @@ pub(crate) struct Parsed {
     pub(crate) wish: Wish,
     /// A signing secret made just now.
     pub(crate) made_secret: Option<String>,
+    /// It is to start with the first event at or after this time, which the log has to say.
+    pub(crate) start_time: Option<Timestamp>,
 }
 
 /// Reads a subscription.
@@ -71,14 +74,15 @@ pub(crate) fn parse(value: &Value, context: Context<'_>) -> Result<Parsed, Inval
     };
     let (signing, made_secret) = parse_signing(fields.get("signing"), context)?;
     let lease = parse_lease(&mut fields, context)?;
-    let start = fields.get("start").map_or(Ok(Start::Now), |field| parse_start(&field))?;
+    let start = fields.get("start").map_or(Ok((Start::Now, None)), |field| parse_start(&field));
+    let (start, start_time) = start?;
     let policy = fields
         .get("policy")
         .map_or(Ok(Policy::default()), |field| shape_policy::parse(&field, context.hold_max))?;
     fields.done(&READ_ONLY)?;
     let wish = Wish { name, labels, filter, sink, encoding, signing, lease, start, policy };
     wish.check()?;
-    Ok(Parsed { wish, made_secret })
+    Ok(Parsed { wish, made_secret, start_time })
 }
 
 fn parse_signing(
@@ -123,12 +127,19 @@ fn parse_lease(fields: &mut Fields<'_>, context: Context<'_>) -> Result<Asked, I
     Err(Invalid::new("/lease_seconds", "a lease without end (null) needs the grant admin"))
 }
 
-fn parse_start(field: &Field<'_>) -> Result<Start, Invalid> {
+/// Where it starts, or the time that says where.
+fn parse_start(field: &Field<'_>) -> Result<(Start, Option<Timestamp>), Invalid> {
     match field.value {
-        Value::String(text) if text == "now" => Ok(Start::Now),
-        Value::String(text) if text == "earliest" => Ok(Start::Earliest),
-        Value::Number(number) if number.is_u64() => field.number().map(Start::Offset),
-        _ => Err(field.bad("must be \"now\", \"earliest\" or an offset")),
+        Value::String(text) if text == "now" => Ok((Start::Now, None)),
+        Value::String(text) if text == "earliest" => Ok((Start::Earliest, None)),
+        Value::Number(number) if number.is_u64() => Ok((Start::Offset(field.number()?), None)),
+        Value::String(text) => match text.parse() {
+            Ok(time) => Ok((Start::Now, Some(time))),
+            Err(_) => {
+                Err(field.bad("must be \"now\", \"earliest\", an offset, or a time (RFC 3339)"))
+            }
+        },
+        _ => Err(field.bad("must be \"now\", \"earliest\", an offset, or a time (RFC 3339)")),
     }
 }
 
@@ -158,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_its_default() {
-        let Parsed { wish, made_secret } = parse(&minimal(), NEW).expect("minimal");
+        let Parsed { wish, made_secret, .. } = parse(&minimal(), NEW).expect("minimal");
         assert_eq!((wish.encoding, wish.start), (Encoding::Structured, Start::Now));
         assert_eq!((wish.lease, wish.signing), (Asked::Default, Signing::None));
         assert_eq!((wish.policy, made_secret), (Policy::default(), None));

@@ -19,7 +19,7 @@ use crate::domain::address::Guard;
 use crate::domain::command::{Command, Put, Refusal, Reply};
 use crate::domain::lease;
 use crate::domain::sink::Sink;
-use crate::domain::subscription::{State as Standing, Subscription, Wish};
+use crate::domain::subscription::{Start, State as Standing, Subscription, Wish};
 use crate::faces::auth::need_manage;
 use crate::faces::body::{self, Payload};
 use crate::faces::codes;
@@ -140,7 +140,11 @@ impl Write<'_> {
     async fn carry_out(&self, asked: Asked<'_>) -> Result<Response, Problem> {
         for _ in 0..TRIES {
             let held = self.held(asked).await?;
-            let Parsed { wish, made_secret } = self.read(asked, held.as_ref())?;
+            let parsed = self.read(asked, held.as_ref())?;
+            let Parsed { mut wish, made_secret, start_time } = parsed;
+            if let Some(time) = start_time {
+                wish.start = Start::Offset(self.hub.reader.offset_at(time).await?);
+            }
             let put = self.put(wish, held.as_ref())?;
             match self.hub.ingest.execute(Command::Put(Box::new(put))).await {
                 Ok(Reply::Subscription { subscription, created }) => {

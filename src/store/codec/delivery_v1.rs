@@ -112,7 +112,8 @@ impl From<&record::Progress> for Progress {
 
 impl From<Progress> for record::Progress {
     fn from(held: Progress) -> Self {
-        Self { matched: held.matched, lagging: held.lagging, caught_up: held.caught_up }
+        let Progress { matched, lagging, caught_up } = held;
+        Self { matched, lagging, caught_up, replays: vec![], replays_over: vec![] }
     }
 }
 

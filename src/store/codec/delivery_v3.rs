@@ -1,5 +1,6 @@
-//! Version 2 of the retry and version 3 of the dead letter: attempts with their step and answer,
-//! how far a template has come, and the last request. Frozen: never changed, only followed.
+//! Version 2 of the retry and of progress, and version 3 of the dead letter: attempts with their
+//! step and answer, how far a template has come, the last request, replays. Frozen: never changed,
+//! only followed.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::envelope::{malformed, time};
 use super::{Error, delivery_v1, delivery_v2};
 use crate::domain::delivery::{self, Answer, Excerpt, Sent};
+use crate::domain::record;
 use crate::domain::template::Response;
 
 #[derive(Serialize, Deserialize)]
@@ -18,6 +20,14 @@ pub(super) struct Retry {
     delayed: bool,
     replay: bool,
     responses: Vec<StepResponse>,
+}
+
+/// Version 2 of progress: version 1 and replays.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Progress {
+    before: delivery_v1::Progress,
+    replays: Vec<(u32, u64)>,
+    replays_over: Vec<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,6 +142,20 @@ impl TryFrom<Retry> for delivery::Retry {
                 .map(Response::try_from)
                 .collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl From<&record::Progress> for Progress {
+    fn from(held: &record::Progress) -> Self {
+        let (replays, replays_over) = (held.replays.clone(), held.replays_over.clone());
+        Self { before: held.into(), replays, replays_over }
+    }
+}
+
+impl From<Progress> for record::Progress {
+    fn from(held: Progress) -> Self {
+        let (replays, replays_over) = (held.replays, held.replays_over);
+        Self { replays, replays_over, ..held.before.into() }
     }
 }
 

@@ -39,6 +39,18 @@ pub(super) fn record(record: &Record) -> Value {
             "lagging": progress.lagging,
             "caught_up": progress.caught_up,
         }}),
+        Record::Replay(replay) => json!({ "replay": {
+            "subscription": replay.subscription,
+            "from": replay.from,
+            "to": replay.to,
+            "cursor": replay.cursor,
+        }}),
+        Record::ExpiryTold { subscription } => {
+            json!({ "expiry_told": { "subscription": subscription } })
+        }
+        Record::ReplayEnded { subscription } => {
+            json!({ "replay_ended": { "subscription": subscription } })
+        }
         Record::Gap { subscription, missing } => json!({ "gap": {
             "subscription": subscription,
             "from": missing.from,

@@ -18,6 +18,7 @@ use super::{
 use crate::domain::Timestamp;
 use crate::domain::gap::Missing;
 use crate::domain::record::Record;
+use crate::domain::replay::Replay;
 
 /// Largest body that is read or written. Far above what an event may have.
 const BODY_BYTES_MAX: u64 = 256 << 20;
@@ -38,6 +39,9 @@ const GAP: u8 = 10;
 const JOB: u8 = 11;
 const REDRIVEN: u8 = 12;
 const FORGOTTEN: u8 = 13;
+const REPLAY: u8 = 14;
+const REPLAY_ENDED: u8 = 15;
+const EXPIRY_TOLD: u8 = 16;
 
 /// Appends a record's bytes.
 pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
@@ -62,7 +66,7 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
             body(DEAD_LETTER, &delivery_v3::DeadLetter::from(&**letter), out)
         }
         Record::Progress(progress) => {
-            body(PROGRESS, &delivery_v1::Progress::from(&**progress), out)
+            body(PROGRESS, &delivery_v3::Progress::from(&**progress), out)
         }
         Record::Gap { subscription, missing } => {
             body(GAP, &(subscription, missing.from, missing.to), out)
@@ -70,6 +74,11 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Job(job) => body(JOB, &job_v1::Job::from(&**job), out),
         Record::Redriven(redriven) => body(REDRIVEN, &job_v1::Redriven::from(&**redriven), out),
         Record::Forgotten(it) => body(FORGOTTEN, &job_v1::Forgotten::from(&**it), out),
+        Record::Replay(replay) => {
+            body(REPLAY, &(replay.subscription, replay.from, replay.to, replay.cursor), out)
+        }
+        Record::ReplayEnded { subscription } => body(REPLAY_ENDED, subscription, out),
+        Record::ExpiryTold { subscription } => body(EXPIRY_TOLD, subscription, out),
     };
     let length = u32::try_from(out.len() - start - HEAD).expect("bodies are bounded at ingest");
     out[start] = kind;
@@ -82,7 +91,7 @@ fn version(kind: u8) -> u8 {
     match kind {
         SUBSCRIPTION => 4,
         DEAD_LETTER => 3,
-        RETRY => 2,
+        RETRY | PROGRESS => 2,
         _ => 1,
     }
 }
@@ -137,10 +146,24 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
         (PROGRESS, 1) => {
             read::<delivery_v1::Progress>(body).map(|held| Record::Progress(Arc::new(held.into())))
         }
+        (PROGRESS, 2) => {
+            read::<delivery_v3::Progress>(body).map(|held| Record::Progress(Arc::new(held.into())))
+        }
+        (REPLAY, 1) => read(body).map(|(subscription, from, to, cursor)| {
+            Record::Replay(Arc::new(Replay { subscription, from, to, cursor }))
+        }),
+        (REPLAY_ENDED, 1) => read(body).map(|subscription| Record::ReplayEnded { subscription }),
+        (EXPIRY_TOLD, 1) => read(body).map(|subscription| Record::ExpiryTold { subscription }),
         (GAP, 1) => read(body).map(|(subscription, from, to)| {
             let missing = Missing { from, to };
             Record::Gap { subscription, missing }
         }),
+        (kind, version) => read_of_jobs(kind, version, body),
+    }
+}
+
+fn read_of_jobs(kind: u8, version: u8, body: &[u8]) -> Result<Record, Error> {
+    match (kind, version) {
         (JOB, 1) => read::<job_v1::Job>(body)?.try_into().map(|job| Record::Job(Arc::new(job))),
         (REDRIVEN, 1) => {
             let held = read::<job_v1::Redriven>(body)?;
@@ -150,7 +173,7 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
             let held = read::<job_v1::Forgotten>(body)?;
             Ok(Record::Forgotten(Arc::new(held.into())))
         }
-        (kind, version) => Err(Error::Newer { kind, version }),
+        _ => Err(Error::Newer { kind, version }),
     }
 }
 

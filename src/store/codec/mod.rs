@@ -33,7 +33,7 @@ use crate::domain::Invalid;
 
 /// Which kinds and versions of records there are: one more with each that is added. Files note it,
 /// so that an older release knows at once that it cannot read them.
-pub(crate) const LEVEL: u32 = 5;
+pub(crate) const LEVEL: u32 = 7;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -290,7 +290,13 @@ fn others() -> impl Strategy<Value = Record> {
         (any::<u32>(), any::<u64>())
             .prop_map(|(subscription, offset)| Record::Settled { subscription, offset }),
         (any::<u64>(), marks).prop_map(|(matched, (lagging, caught_up))| {
-            Record::Progress(Arc::new(Progress { matched, lagging, caught_up }))
+            Record::Progress(Arc::new(Progress {
+                matched,
+                lagging: lagging.clone(),
+                caught_up: caught_up.clone(),
+                replays: lagging,
+                replays_over: caught_up,
+            }))
         }),
         numbers.prop_map(|(subscription, from, to)| {
             Record::Gap { subscription, missing: Missing { from, to } }
@@ -337,6 +343,15 @@ proptest! {
         let bytes = older(8, 2, &delivery_v2::DeadLetter::from(&letter));
         let read = from_bytes(&bytes).expect("own bytes");
         prop_assert_eq!(read, Record::DeadLetter(Arc::new(letter)));
+    }
+
+    #[test]
+    fn progress_of_version_1_reads_back(matched in any::<u64>(), number in any::<u32>()) {
+        let (lagging, caught_up) = (vec![(number, matched)], vec![number]);
+        let held = Progress { matched, lagging, caught_up, ..Progress::default() };
+        let bytes = older(9, 1, &delivery_v1::Progress::from(&held));
+        let read = from_bytes(&bytes).expect("own bytes");
+        prop_assert_eq!(read, Record::Progress(Arc::new(held)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::domain::grant::{Grant, Grants};
 use crate::domain::lease::{Asked, Lease};
 use crate::domain::policy::{Class, OnExhausted, OnGone, Ordering, Policy, Sample};
 use crate::domain::record::{Progress, Record, Token};
+use crate::domain::replay::Replay;
 use crate::domain::sign::Secret;
 use crate::domain::sink::{Method, Sink};
 use crate::domain::subscription::{End, Signing, Start, State, Subscription, Wish};
@@ -148,6 +149,7 @@ pub(super) fn every_kind() -> Vec<Record> {
             matched: 9,
             lagging: vec![(1, 2)],
             caught_up: vec![3],
+            ..Progress::default()
         })),
         Record::Gap { subscription: 7, missing: Missing { from: 10, to: 1 << 33 } },
     ];
@@ -334,7 +336,11 @@ fn deliveries() -> Vec<Record> {
     }
     all.push(Record::Progress(Arc::new(Progress::default())));
     let lagging = vec![(0, 0), (u32::MAX, 1 << 32)];
-    all.push(Record::Progress(Arc::new(Progress { matched: 1 << 40, lagging, caught_up: vec![] })));
+    all.push(Record::Progress(Arc::new(Progress {
+        matched: 1 << 40,
+        lagging,
+        ..Progress::default()
+    })));
     all.extend(detailed());
     all
 }
@@ -378,7 +384,16 @@ fn detailed() -> Vec<Record> {
     let letters =
         [Reason::Template, Reason::Hops].map(|reason| Record::DeadLetter(Arc::new(letter(reason))));
     let mut all = vec![Record::Retry(Arc::new(retry)), Record::Retry(Arc::new(late))];
-    all.extend(letters);
-    all.extend(job_samples::every_variant());
+    all.extend(letters.into_iter().chain(job_samples::every_variant()));
+    all.extend([
+        Record::Replay(Arc::new(Replay { subscription: 7, from: 1, to: 9, cursor: 4 })),
+        Record::ReplayEnded { subscription: 7 },
+        Record::ExpiryTold { subscription: 7 },
+        Record::Progress(Arc::new(Progress {
+            replays: vec![(7, 5)],
+            replays_over: vec![8, 9],
+            ..Progress::default()
+        })),
+    ]);
     all
 }

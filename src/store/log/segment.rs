@@ -293,11 +293,6 @@ impl Segment {
         read_full(&*self.file, into, position)
     }
 
-    /// Has the machine begin to read what is read soon.
-    pub(crate) fn expect_read(&self, position: u64, length: u64) {
-        self.file.expect_read(position, length);
-    }
-
     /// The last entry of the sparse index for which something is true that is true of all before
     /// it; where it is true of none, the beginning.
     pub(crate) fn mark(&self, is_before: impl Fn(&Mark) -> bool) -> Mark {

@@ -167,7 +167,10 @@ fn note_token(core: &Core, entry: &Entry) {
         | Record::Gap { .. }
         | Record::Job(_)
         | Record::Redriven(_)
-        | Record::Forgotten(_) => {}
+        | Record::Forgotten(_)
+        | Record::Replay(_)
+        | Record::ReplayEnded { .. }
+        | Record::ExpiryTold { .. } => {}
     }
 }
 

@@ -21,8 +21,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// A status with headers.
     With(u16, Vec<(&'static str, String)>),
-    /// A status with a body.
-    Body(u16, String),
+    /// A status with a JSON body.
+    Json(u16, Value),
     /// A status after a while.
     After(Duration, u16),
     /// No answer, the connection stays open.
@@ -199,12 +199,14 @@ async fn answer(socket: &mut TcpStream, reply: Reply) -> std::io::Result<bool> {
                 headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             socket.write_all(head(status, &lines).as_bytes()).await?;
         }
-        Reply::Body(status, body) => {
+        Reply::Json(status, value) => {
+            let body = value.to_string();
+            let length = body.len();
             let head = format!(
-                "HTTP/1.1 {status} Scripted\r\nset-cookie: s=1\r\ncontent-length: {}\r\n\r\n",
-                body.len()
+                "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\n\r\n{body}"
             );
-            socket.write_all((head + &body).as_bytes()).await?;
+            socket.write_all(head.as_bytes()).await?;
         }
         Reply::After(time, status) => {
             tokio::time::sleep(time).await;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::config::{self, Config, template_keys};
 use crate::domain::address::Guard;
-use crate::flow::{Dispatch, Gate, Ingest, Keyring, Lanes, Preview, Sweep, Trial};
+use crate::flow::{Dispatch, Gate, Ingest, Keyring, Lanes, Preview, Redrive, Sweep, Trial};
 use crate::net::dial::Client;
 use crate::net::serve::Http;
 use crate::stop::Stop;
@@ -201,14 +201,26 @@ impl Hub {
             dispatch.run(stop, drain).await;
             ("delivery", Ok(()))
         });
-        let keep = config.subscriptions.ended_keep.0;
-        let sweep = Sweep::new(reader.clone(), self.ingest(), keep, self.metrics.clone());
+        self.start_upkeep(config, reader);
+        Ok(views)
+    }
+
+    /// What ends leases, and what hands dead letters back.
+    fn start_upkeep(&mut self, config: &Config, reader: &store::Reader) {
+        let metrics = self.metrics.clone();
+        let sweep = Sweep::new(reader.clone(), self.ingest(), config.rules(), metrics.clone());
         let stop = self.river.stop.clone();
         self.river.tasks.spawn(async move {
             sweep.run(stop).await;
             ("the sweeper", Ok(()))
         });
-        Ok(views)
+        let retries_max = config.delivery.retries_max;
+        let redrive = Redrive::new(reader.clone(), self.ingest(), retries_max, metrics);
+        let stop = self.river.stop.clone();
+        self.river.tasks.spawn(async move {
+            redrive.run(stop).await;
+            ("the redriver", Ok(()))
+        });
     }
 
     fn start_keeper(&mut self, keeper: store::Keeper) {

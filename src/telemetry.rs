@@ -57,6 +57,16 @@ pub struct Metrics {
     pub flow_offline: Gauge,
     /// Deliveries that wait for a retry.
     pub flow_retries: Gauge,
+    /// Dead letters that are kept.
+    pub flow_dead_letters: Gauge,
+    /// Dead letters that were forgotten since they were old or too many.
+    pub flow_dead_letters_expired: Counter,
+    /// Dead letters that somebody had forgotten.
+    pub flow_dead_letters_purged: Counter,
+    /// Dead letters that were handed back to delivery.
+    pub flow_redriven: Counter,
+    /// Jobs that are running.
+    pub flow_jobs: Gauge,
     /// Time of one attempt.
     pub flow_delivery_seconds: Histogram,
     /// Subscriptions that are not ended.
@@ -109,6 +119,11 @@ impl Default for Metrics {
             flow_in_flight: Gauge::default(),
             flow_offline: Gauge::default(),
             flow_retries: Gauge::default(),
+            flow_dead_letters: Gauge::default(),
+            flow_dead_letters_expired: Counter::default(),
+            flow_dead_letters_purged: Counter::default(),
+            flow_redriven: Counter::default(),
+            flow_jobs: Gauge::default(),
             flow_delivery_seconds: Histogram::new(DELIVERY_BUCKETS),
             flow_subscriptions: Gauge::default(),
             flow_behind: Gauge::default(),
@@ -155,6 +170,7 @@ impl Metrics {
         let help = "1 while this machine is cut off and deliveries wait";
         all.register("flow_offline", help, m.flow_offline.clone());
         all.register("flow_retries", "Deliveries waiting for a retry", m.flow_retries.clone());
+        self.register_letters(&mut all);
         let delivery = m.flow_delivery_seconds.clone();
         all.register_with_unit("flow_delivery", "Time of an attempt", Unit::Seconds, delivery);
         let live = m.flow_subscriptions.clone();
@@ -182,6 +198,18 @@ impl Metrics {
         all.register("faces_answers", "HTTP answers by class", m.faces_answers.clone());
         all.register("faces_streams", "Open event streams", m.faces_streams.clone());
         all
+    }
+
+    fn register_letters(&self, all: &mut Registry) {
+        let m = self;
+        all.register("flow_dead_letters", "Dead letters kept", m.flow_dead_letters.clone());
+        let expired = m.flow_dead_letters_expired.clone();
+        all.register("flow_dead_letters_expired", "Dead letters that retention took", expired);
+        let purged = m.flow_dead_letters_purged.clone();
+        all.register("flow_dead_letters_purged", "Dead letters forgotten on demand", purged);
+        let redriven = m.flow_redriven.clone();
+        all.register("flow_redriven", "Dead letters handed back to delivery", redriven);
+        all.register("flow_jobs", "Jobs that are running", m.flow_jobs.clone());
     }
 
     /// Counts one attempt of a delivery.

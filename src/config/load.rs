@@ -128,6 +128,7 @@ fn check(config: &Config) -> Result<(), Error> {
         ("delivery.lane_queue_max", config.delivery.lane_queue_max),
         ("delivery.lane_queue_bytes_max", config.delivery.lane_queue_bytes_max.bytes()),
         ("delivery.retries_max", config.delivery.retries_max),
+        ("jobs.count_max", config.jobs.count_max),
     ];
     let zero = positive.iter().find(|(_, value)| *value == 0);
     zero.map_or(Ok(()), |(key, _)| Err(fault(key, "must be at least 1".to_owned())))

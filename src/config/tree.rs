@@ -30,6 +30,8 @@ pub struct Config {
     pub signing: Signing,
     pub lease: Lease,
     pub delivery: Delivery,
+    pub dead_letters: DeadLetters,
+    pub jobs: Jobs,
     pub net: Net,
     pub drain: Drain,
     pub telemetry: Telemetry,
@@ -52,6 +54,10 @@ impl Config {
             },
             ended_keep: self.subscriptions.ended_keep.0,
             subscriptions_max: self.subscriptions.count_max,
+            letters_keep: self.dead_letters.keep.0,
+            letters_max: self.dead_letters.count_max,
+            jobs_keep: self.jobs.keep.0,
+            jobs_max: self.jobs.count_max,
         }
     }
 }
@@ -145,6 +151,10 @@ Delivery {
     park_after: u32,
     park_schedule: Vec<Span>,
 });
+section!(/// `[dead_letters]`
+    DeadLetters { keep: Span, count_max: u64 });
+section!(/// `[jobs]`
+    Jobs { count_max: usize, keep: Span });
 section!(/// `[net]`
 Net {
     allow: Vec<IpNet>,

@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
 use super::gap::{Gap, Missing};
+use super::job::{Handed, Job, Skipped};
 use super::lease::Bounds;
+use super::letter::{self, Choice};
 use super::record::{Progress, Record, Token};
 use super::replay::Replay;
 use super::sign::Key;
@@ -34,7 +36,8 @@ pub enum Command {
     },
     /// Sign with a new key from now on.
     Rotate(Box<Rotation>),
-    /// End what is due: leases, and ended subscriptions that were kept long enough.
+    /// End what is due: leases; and forget what was kept long enough: ended subscriptions, dead
+    /// letters, ended jobs.
     Sweep,
     /// Keep a new token.
     CreateToken(Token),
@@ -83,6 +86,49 @@ pub enum Command {
     },
     /// Note what subscriptions passed over since the log no longer has it.
     Gap(Vec<Overtaken>),
+    /// Begin to hand dead letters back to delivery.
+    Redrive(Box<Redrive>),
+    /// Hand dead letters back to delivery, as part of a job that is running.
+    HandOver {
+        /// The job.
+        job: Offset,
+        /// The letters.
+        letters: Vec<Handed>,
+    },
+    /// Note that a job has come to its end.
+    EndJob {
+        /// The job.
+        job: Offset,
+        /// What it left alone.
+        skipped: Skipped,
+    },
+    /// End a job before its end.
+    CancelJob {
+        /// The job.
+        job: Offset,
+        /// Who asks.
+        actor: Actor,
+    },
+    /// Forget dead letters.
+    Purge {
+        /// The letters.
+        letters: Vec<letter::Id>,
+        /// Who asks.
+        actor: Actor,
+    },
+}
+
+/// A redrive that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redrive {
+    /// Who asks.
+    pub actor: Actor,
+    /// Which letters.
+    pub choice: Choice,
+    /// Most letters to be handed over in a second.
+    pub rate_per_second: Option<u32>,
+    /// How many letters that is now.
+    pub total: u64,
 }
 
 /// A subscription that came to offsets which are no longer in the log.
@@ -156,6 +202,13 @@ pub enum Settlement {
         /// The event.
         offset: Offset,
     },
+    /// It waited and was given up, and its subscription keeps no dead letters.
+    Dropped {
+        /// The subscription's number.
+        subscription: u32,
+        /// The event.
+        offset: Offset,
+    },
     /// It was given up.
     Dead {
         /// What is kept of it.
@@ -203,6 +256,10 @@ pub enum Reply {
         /// It did not exist before.
         created: bool,
     },
+    /// The job as it is now.
+    Job(Arc<Job>),
+    /// So many dead letters were handed over or forgotten.
+    Letters(u64),
     /// Done; there is nothing to tell.
     Done,
     /// A bounded part is done; the same command does the next part.
@@ -218,6 +275,12 @@ pub enum Refusal {
     /// There is no such token.
     #[error("there is no token {0:?}")]
     NoToken(String),
+    /// There is no such job, or the caller may not know of it.
+    #[error("there is no job {0}")]
+    NoJob(Offset),
+    /// The hub holds as many jobs as it may, and all are running.
+    #[error("the hub runs {0} jobs, which is jobs.count_max")]
+    JobsFull(usize),
     /// The subscription stands at another version than the caller believes.
     #[error("the subscription stands at version {0}; read it again and repeat")]
     VersionMismatch(u64),
@@ -253,6 +316,14 @@ pub struct Rules {
     pub ended_keep: Duration,
     /// Most subscriptions, ended ones included.
     pub subscriptions_max: usize,
+    /// How long dead letters are kept.
+    pub letters_keep: std::time::Duration,
+    /// Most dead letters.
+    pub letters_max: u64,
+    /// How long ended jobs are kept.
+    pub jobs_keep: std::time::Duration,
+    /// Most jobs, ended ones included.
+    pub jobs_max: usize,
 }
 
 /// What deciding needs to know about the state so far, earlier commands of the same group included.
@@ -272,6 +343,18 @@ pub trait View {
     /// A bounded number of subscriptions whose lease is over at `now`, or is expiring without that
     /// having been told, or that ended at or before `ended_before`.
     fn due(&self, now: Timestamp, ended_before: Timestamp) -> Result<Vec<Subscription>, Refusal>;
+    /// The place of a dead letter's record in the log, if there is such a letter.
+    fn letter(&self, id: letter::Id) -> Result<Option<Offset>, Refusal>;
+    /// How many dead letters there are.
+    fn letter_count(&self) -> u64;
+    /// The oldest dead letters and when they were given up, at most so many.
+    fn oldest_letters(&self, max: usize) -> Result<Vec<(letter::Id, Timestamp)>, Refusal>;
+    /// Whether a delivery that waits was a dead letter before.
+    fn is_redriven(&self, id: letter::Id) -> Result<bool, Refusal>;
+    /// A job.
+    fn job(&self, id: Offset) -> Result<Option<Job>, Refusal>;
+    /// All jobs, oldest first.
+    fn jobs(&self) -> Result<Vec<Job>, Refusal>;
     /// Whether it was told that a subscription's lease is expiring.
     fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal>;
     /// Whether there is such a token.

@@ -19,7 +19,7 @@ use super::replay;
 use super::subscription::{End, State, Subscription, Wish};
 use super::sweep;
 use super::topic::Topic;
-use super::{Invalid, Timestamp, change, park};
+use super::{Invalid, Timestamp, change, park, redrive};
 
 /// `source` of the events that the hub itself emits.
 pub const HUB_SOURCE: &str = "tidings";
@@ -54,6 +54,11 @@ pub fn decide(
         Command::Gap(overtaken) => pass_over(view, overtaken, now),
         Command::Park { numbers, error } => park::park(view, &numbers, &error, now),
         Command::Unpark { numbers } => park::unpark(view, &numbers, now),
+        Command::Redrive(asked) => redrive::begin(view, *asked, now, rules),
+        Command::HandOver { job, letters } => redrive::hand_over(view, job, letters, now),
+        Command::EndJob { job, skipped } => redrive::end(view, job, skipped, now),
+        Command::CancelJob { job, actor } => redrive::cancel(view, job, &actor, now),
+        Command::Purge { letters, actor } => redrive::purge(view, letters, &actor),
     }
 }
 
@@ -176,7 +181,10 @@ fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Ref
             Settlement::Done { subscription, offset } if is_live(view, subscription)? => {
                 records.push(Record::Settled { subscription, offset });
             }
-            Settlement::Retry(_) | Settlement::Done { .. } => {}
+            Settlement::Dropped { subscription, offset } if is_live(view, subscription)? => {
+                records.push(redrive::dropped(view, subscription, offset)?);
+            }
+            Settlement::Retry(_) | Settlement::Done { .. } | Settlement::Dropped { .. } => {}
             Settlement::Dead { letter, announce } => {
                 let event = announce.then(|| Record::Event(Arc::new(death_notice(&letter))));
                 records.push(Record::DeadLetter(Arc::new(letter)));
@@ -247,7 +255,9 @@ fn death_notice(letter: &super::delivery::DeadLetter) -> Event {
         "code": letter.reason.code(),
         "attempts": letter.attempts.len(),
     });
-    let id = format_smolstr!("{}-{}-dead", letter.subscription, letter.offset);
+    // A letter that is redriven may die again: that is another death.
+    let at = letter.at.as_millisecond();
+    let id = format_smolstr!("{}-{}-{at}-dead", letter.subscription, letter.offset);
     hub_event(id, "tidings.delivery.dead", &letter.subscription_id, &data, letter.at)
 }
 

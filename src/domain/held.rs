@@ -8,12 +8,13 @@ use smol_str::SmolStr;
 use super::command::{Actor, Change, Command, Decision, Expect, Put, Refusal, Reply, Rules, View};
 use super::decide::decide;
 use super::gap::Gap;
+use super::job::Job;
 use super::lease::{Bounds, Lease};
 use super::record::Record;
 use super::replay::Replay;
 use super::samples::{at, wish};
 use super::subscription::Subscription;
-use super::{Offset, Timestamp};
+use super::{Offset, Timestamp, letter};
 
 /// A state in plain maps, which `run` keeps up to date as the store would.
 #[derive(Default)]
@@ -58,6 +59,24 @@ impl View for Held {
     }
     fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal> {
         Ok(self.told.contains(&(held.number, held.lease)))
+    }
+    fn letter(&self, _: letter::Id) -> Result<Option<Offset>, Refusal> {
+        Ok(None)
+    }
+    fn letter_count(&self) -> u64 {
+        0
+    }
+    fn oldest_letters(&self, _: usize) -> Result<Vec<(letter::Id, Timestamp)>, Refusal> {
+        Ok(vec![])
+    }
+    fn is_redriven(&self, _: letter::Id) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+    fn job(&self, _: Offset) -> Result<Option<Job>, Refusal> {
+        Ok(None)
+    }
+    fn jobs(&self) -> Result<Vec<Job>, Refusal> {
+        Ok(vec![])
     }
     fn has_token(&self, id: &str) -> Result<bool, Refusal> {
         // Most tests are not about tokens: everybody has one who is not said to have lost it.
@@ -148,6 +167,10 @@ pub(super) fn rules() -> Rules {
         lease: Bounds { min: seconds(60), max: seconds(3_600), default: seconds(300) },
         ended_keep: seconds(1_000),
         subscriptions_max: 3,
+        letters_keep: seconds(500),
+        letters_max: 4,
+        jobs_keep: seconds(100),
+        jobs_max: 2,
     }
 }
 

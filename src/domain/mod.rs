@@ -20,13 +20,16 @@ pub mod gap;
 pub mod grant;
 #[cfg(test)]
 mod held;
+pub mod job;
 pub mod latency;
 pub mod lease;
+pub mod letter;
 pub mod objection;
 mod park;
 pub mod policy;
 pub mod quantity;
 pub mod record;
+mod redrive;
 pub mod replay;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -7,6 +7,8 @@ use super::delivery::{DeadLetter, Retry};
 use super::event::Event;
 use super::gap::Missing;
 use super::grant::Grants;
+use super::job::{Handed, Job};
+use super::letter;
 use super::replay::Replay;
 use super::subscription::Subscription;
 use super::{Offset, Timestamp};
@@ -52,6 +54,13 @@ pub enum Record {
         /// What it was not given.
         missing: Missing,
     },
+    /// A job began or ended: its whole new state. In between its counts follow from what becomes
+    /// of its letters.
+    Job(Arc<Job>),
+    /// Dead letters were handed back to delivery: they wait for their first attempt.
+    Redriven(Arc<Redriven>),
+    /// Dead letters and jobs are forgotten.
+    Forgotten(Arc<Forgotten>),
     /// A subscription is given a range of the log once more.
     Replay(Arc<Replay>),
     /// It was told that a subscription's lease is expiring.
@@ -64,6 +73,39 @@ pub enum Record {
         /// The subscription's number.
         subscription: u32,
     },
+}
+
+/// Dead letters that were handed back to delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redriven {
+    /// The job that it is a part of.
+    pub job: Offset,
+    /// When the first attempt is due.
+    pub due: Timestamp,
+    /// The letters.
+    pub letters: Vec<Handed>,
+}
+
+/// Dead letters and jobs that are no longer kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgotten {
+    /// The letters.
+    pub letters: Vec<letter::Id>,
+    /// The jobs.
+    pub jobs: Vec<Offset>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why something is no longer kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Somebody asked for it.
+    Purged,
+    /// It was kept long enough, or there are too many.
+    Expired,
+    /// A redriven letter was given up again, and its subscription keeps no dead letters.
+    Dropped,
 }
 
 /// How far delivery has come. Written in batches, not per delivery.
@@ -131,6 +173,9 @@ impl Entry {
             | Record::DeadLetter(_)
             | Record::Progress(_)
             | Record::Gap { .. }
+            | Record::Job(_)
+            | Record::Redriven(_)
+            | Record::Forgotten(_)
             | Record::Replay(_)
             | Record::ReplayEnded { .. }
             | Record::ExpiryTold { .. } => None,

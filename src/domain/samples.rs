@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::Timestamp;
+use super::delivery::{DeadLetter, Reason};
 use super::encoding::Encoding;
 use super::filter::Filter;
 use super::lease::{Asked, Lease};
 use super::policy::Policy;
 use super::sink::{Method, Sink};
 use super::subscription::{Signing, Start, State, Subscription, Wish};
+use super::{Offset, Timestamp};
 
 /// A time so many seconds after 1970.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -50,5 +51,20 @@ pub(crate) fn subscription(number: u32, lease_seconds: i64) -> Subscription {
         state: State::Active,
         created_at: at(0),
         updated_at: at(0),
+    }
+}
+
+/// A delivery of a subscription that was given up at a time, without any attempt.
+pub(crate) fn letter(subscription: u32, offset: Offset, at: Timestamp) -> DeadLetter {
+    DeadLetter {
+        subscription,
+        subscription_id: format!("s{subscription}"),
+        offset,
+        at,
+        reason: Reason::Exhausted,
+        attempts: vec![],
+        request: None,
+        note: None,
+        replay: false,
     }
 }

@@ -3,20 +3,21 @@
 
 use std::sync::Arc;
 
-use smallvec::smallvec;
-
-use super::Timestamp;
-use super::command::{Decision, Records, Refusal, Rules, View};
-use super::decide::{end, notice, quiet};
+use super::command::{Decision, Refusal, Reply, Rules, View};
+use super::decide::{end, notice};
 use super::record::Record;
 use super::subscription::{End, State, Subscription};
+use super::{Timestamp, redrive};
 
-/// While the wall clock is visibly wrong (earlier than the newest record) nothing expires.
+/// While the wall clock is visibly wrong (earlier than the newest record) nothing expires; what is
+/// too much goes all the same.
 pub(super) fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<Decision, Refusal> {
-    if now < view.newest() {
-        return Ok(quiet(smallvec![]));
+    let is_wrong = now < view.newest();
+    let (mut records, letters) = redrive::forget_old(view, (!is_wrong).then_some(now), rules)?;
+    let reply = Reply::Letters(letters);
+    if is_wrong {
+        return Ok(Decision { records, reply });
     }
-    let mut records = Records::new();
     let ended_before = now.checked_sub(rules.ended_keep).unwrap_or(Timestamp::MIN);
     for subscription in view.due(now, ended_before)? {
         match subscription.state {
@@ -40,7 +41,7 @@ pub(super) fn sweep(view: &dyn View, now: Timestamp, rules: &Rules) -> Result<De
             State::Ended(..) | State::Active | State::Paused | State::Parked(_) => {}
         }
     }
-    Ok(quiet(records))
+    Ok(Decision { records, reply })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ codes! {
     BODY_TOO_LARGE: "E-BODY-TOO-LARGE" 413 "The request body is too large";
     BODY_UNREADABLE: "E-BODY-UNREADABLE" 400 "The request body broke off";
     CREDENTIALS_MISSING: "E-CREDENTIALS-MISSING" 401 "Valid credentials are needed";
+    DEAD_LETTER_UNKNOWN: "E-DEAD-LETTER-UNKNOWN" 404 "There is no such dead letter";
     EVENT_INVALID: "E-EVENT-INVALID" 400 "The event is not valid";
     EVENT_TOO_LARGE: "E-EVENT-TOO-LARGE" 413 "The event is too large";
     EVENT_UNKNOWN: "E-EVENT-UNKNOWN" 404 "There is no such event";
@@ -27,12 +28,15 @@ codes! {
     HOST_FOREIGN: "E-HOST-FOREIGN" 403 "Without credentials only loopback names are served";
     HUB_STOPPING: "E-HUB-STOPPING" 503 "The hub is stopping";
     INTERNAL: "E-INTERNAL" 500 "The hub made a mistake";
+    JOB_UNKNOWN: "E-JOB-UNKNOWN" 404 "There is no such job";
+    JOBS_FULL: "E-JOBS-FULL" 429 "The hub runs as many jobs as it may";
     JSON_INVALID: "E-JSON-INVALID" 400 "The request body is not valid JSON";
     LEASE_EXPIRED: "E-LEASE-EXPIRED" 410 "The lease is over";
     MEDIA_TYPE_UNKNOWN: "E-MEDIA-TYPE-UNKNOWN" 415 "The media type is not known here";
     METHOD_NOT_ALLOWED: "E-METHOD-NOT-ALLOWED" 405 "The route does not have this method";
     ORIGIN_FOREIGN: "E-ORIGIN-FOREIGN" 403 "The request came from another site's page";
     QUERY_INVALID: "E-QUERY-INVALID" 400 "The query is not valid";
+    REDRIVE_INVALID: "E-REDRIVE-INVALID" 400 "The redrive's description is not valid";
     REPLAY_RUNNING: "E-REPLAY-RUNNING" 409 "The subscription is being replayed";
     ROUTE_UNKNOWN: "E-ROUTE-UNKNOWN" 404 "There is no such route";
     SETUP_KEY_SPENT: "E-SETUP-KEY-SPENT" 410 "There is no set-up to be done";

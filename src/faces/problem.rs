@@ -68,6 +68,8 @@ impl Problem {
         let code = match &refusal {
             Refusal::NoSubscription(_) => codes::SUBSCRIPTION_UNKNOWN,
             Refusal::NoToken(_) => codes::TOKEN_UNKNOWN,
+            Refusal::NoJob(_) => codes::JOB_UNKNOWN,
+            Refusal::JobsFull(_) => codes::JOBS_FULL,
             Refusal::VersionMismatch(_) => codes::VERSION_MISMATCH,
             Refusal::Ended(End::Expired) => codes::LEASE_EXPIRED,
             Refusal::Ended(_) => codes::SUBSCRIPTION_ENDED,
@@ -135,7 +137,9 @@ fn header_of(code: Code) -> Option<(HeaderName, &'static str)> {
     match code {
         codes::CREDENTIALS_MISSING => Some((WWW_AUTHENTICATE, "Bearer")),
         codes::STORE_BUSY | codes::HUB_STOPPING | codes::TESTS_FULL => Some((RETRY_AFTER, "1")),
-        codes::SUBSCRIPTIONS_FULL | codes::TOKENS_FULL => Some((RETRY_AFTER, "60")),
+        codes::SUBSCRIPTIONS_FULL | codes::TOKENS_FULL | codes::JOBS_FULL => {
+            Some((RETRY_AFTER, "60"))
+        }
         _ => None,
     }
 }
@@ -181,6 +185,8 @@ mod tests {
         check(refused(Refusal::Ended(End::Expired)), "E-LEASE-EXPIRED", 410);
         check(refused(Refusal::Ended(End::Gone)), "E-SUBSCRIPTION-ENDED", 410);
         check(refused(Refusal::Full(1)), "E-SUBSCRIPTIONS-FULL", 429);
+        check(refused(Refusal::NoJob(1)), "E-JOB-UNKNOWN", 404);
+        check(refused(Refusal::JobsFull(1)), "E-JOBS-FULL", 429);
         check(refused(Refusal::Invalid(Invalid::new("/id", "no"))), "E-EVENT-INVALID", 400);
     }
 

@@ -4,8 +4,8 @@
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::api::{
-    backup, changes, dead_letters, events, explain, history, preview, replay, rotation, status,
-    subscriptions, tokens, trial,
+    backup, changes, dead_letter, dead_letters, events, explain, history, jobs, preview, redrives,
+    replay, rotation, status, subscriptions, tokens, trial,
 };
 use super::router::Hub;
 use super::{pages, probes, sse};
@@ -35,6 +35,13 @@ pub(crate) const ROUTES: &[Route] = &[
     ("post", "/v1/subscriptions/{id}/test", |m| on(m, trial::test)),
     ("post", "/v1/subscriptions/{id}/rotate-secret", |m| on(m, rotation::rotate)),
     ("get", "/v1/dead-letters", |m| on(m, dead_letters::list)),
+    ("delete", "/v1/dead-letters", |m| on(m, redrives::purge)),
+    ("get", "/v1/dead-letters/{id}", |m| on(m, dead_letter::one)),
+    ("delete", "/v1/dead-letters/{id}", |m| on(m, dead_letter::purge)),
+    ("post", "/v1/dead-letters/redrive", |m| on(m, redrives::create)),
+    ("get", "/v1/jobs", |m| on(m, jobs::list)),
+    ("get", "/v1/jobs/{id}", |m| on(m, jobs::one)),
+    ("delete", "/v1/jobs/{id}", |m| on(m, jobs::cancel)),
     ("post", "/v1/tokens", |m| on(m, tokens::create)),
     ("get", "/v1/tokens", |m| on(m, tokens::list)),
     ("delete", "/v1/tokens/{id}", |m| on(m, tokens::revoke)),

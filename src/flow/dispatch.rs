@@ -194,8 +194,9 @@ impl Dispatch {
         let metrics = &self.board.metrics;
         metrics.flow_in_flight.set(gauge(self.attempts.len()));
         metrics.flow_subscriptions.set(gauge(self.board.roster.lanes.len()));
-        let retries = self.reader.counts().retries;
-        metrics.flow_retries.set(i64::try_from(retries).unwrap_or(i64::MAX));
+        let (counts, rows) = (self.reader.counts(), |rows| i64::try_from(rows).unwrap_or(i64::MAX));
+        metrics.flow_retries.set(rows(counts.retries));
+        metrics.flow_dead_letters.set(rows(counts.dead_letters));
     }
 
     /// Lets requests under way end, then writes down what came of them and how far delivery is.

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::lane::Lane;
 use super::roster::{Read, Roster};
 use super::strand::{Mode, Taken};
@@ -10,7 +12,8 @@ use crate::domain::command::Overtaken;
 use crate::domain::delivery::Retry;
 use crate::domain::filter::Facts;
 use crate::domain::gap::{Gap, Missing, missing};
-use crate::domain::record::{Entry, Record};
+use crate::domain::job::Handed;
+use crate::domain::record::{Entry, Record, Redriven};
 use crate::domain::subscription::{Start, State, Subscription};
 use crate::domain::{Offset, Timestamp};
 use crate::store::Stretch;
@@ -33,6 +36,7 @@ impl Roster {
                     lane.stats.set_gap(Some(Gap::after(known, *missing, entry.at)));
                 }
             }
+            Record::Redriven(redriven) if entry.offset >= as_of => self.take_redriven(redriven),
             Record::Replay(asked) if entry.offset >= as_of => self.begin_replay(**asked),
             Record::ReplayEnded { subscription } if entry.offset >= as_of => {
                 self.end_replay(*subscription);
@@ -46,6 +50,9 @@ impl Roster {
             | Record::DeadLetter(_)
             | Record::Progress(_)
             | Record::Gap { .. }
+            | Record::Job(_)
+            | Record::Redriven(_)
+            | Record::Forgotten(_)
             | Record::Replay(_)
             | Record::ReplayEnded { .. }
             | Record::ExpiryTold { .. } => {}
@@ -127,6 +134,15 @@ impl Roster {
             self.delay(Retry { replay, ..Retry::untried(number, offset, due) });
         }
         self.touch(number);
+    }
+
+    /// Dead letters wait for a first attempt again, which is due.
+    fn take_redriven(&mut self, redriven: &Redriven) {
+        for Handed { letter, key } in &redriven.letters {
+            let Some(lane) = self.lanes.get_mut(&letter.subscription) else { continue };
+            lane.redrive(letter.offset, key.as_deref().map(SmolStr::from));
+            self.touch(letter.subscription);
+        }
     }
 
     /// Has a delivery begin when it is due.

@@ -212,6 +212,15 @@ impl Lane {
         }
     }
 
+    /// Puts a dead letter among those that wait, and it is due. It is no part of a replay, even
+    /// where one was about to deliver it.
+    pub(super) fn redrive(&mut self, offset: Offset, key: Option<SmolStr>) {
+        if let Some(replay) = &mut self.replay {
+            replay.strand.let_go(offset);
+        }
+        self.strand.redrive(offset, key);
+    }
+
     /// Has everything tried again that failed: what it failed by was the target.
     pub(super) fn fall_all_due(&mut self) {
         self.strand.waiting.fall_all_due();

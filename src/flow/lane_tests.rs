@@ -343,3 +343,42 @@ fn a_batch_waits_until_it_is_full_or_its_time_is_over() {
     assert_eq!(together(&mut strict, 0), Ok(vec![1, 2, 3]), "in order, in one request");
     assert_eq!(together(&mut strict, 9), Err(-1), "one request at a time");
 }
+
+#[test]
+fn a_redriven_letter_is_due_and_takes_the_place_of_what_the_lane_holds() {
+    let mut lane = ordered(Ordering::None);
+    lane.redrive(9, None);
+    assert_eq!(starts(&mut lane, 0), [-9]);
+    assert!(lane.finish(9, false).expect("started").retried, "that it is done has to be written");
+    // A crash let the lane forget that these were given up.
+    [3, 4].iter().for_each(|offset| assert!(takes(&mut lane, &entry(*offset, "x"))));
+    lane.redrive(4, None);
+    assert_eq!(starts(&mut lane, 0), [-4, 3], "once");
+    lane.redrive(3, None);
+    let finished = lane.finish(3, false).expect("started");
+    assert!(finished.retried && finished.past.attempts.is_empty());
+    lane.finish(4, false).expect("started");
+    assert!(lane.strand.is_caught_up(0) && lane.strand.is_empty());
+}
+
+#[test]
+fn a_redriven_letter_keeps_its_place_in_the_order_of_its_key() {
+    let mut lane = ordered(Ordering::Key);
+    assert!(takes(&mut lane, &entry(5, "x")) && takes(&mut lane, &entry(6, "y")));
+    lane.redrive(2, Some("x".into()));
+    assert_eq!(starts(&mut lane, 0), [-2, 6], "5 waits for 2");
+    lane.finish(2, false).expect("started");
+    assert_eq!(starts(&mut lane, 0), [5]);
+}
+
+#[test]
+fn a_redriven_letter_is_no_part_of_a_replay() {
+    let mut lane = ordered(Ordering::None);
+    let asked = Replay { subscription: 1, from: 0, to: 9, cursor: 0 };
+    lane.replay = Some(Box::new(Replaying::new(asked)));
+    let retry = Retry { replay: true, ..Retry::untried(1, 4, at(5)) };
+    lane.wait(&retry, None);
+    lane.redrive(4, None);
+    assert_eq!(starts(&mut lane, 9), [-4]);
+    assert!(lane.finish(4, true).is_none() && lane.finish(4, false).is_some());
+}

@@ -8,8 +8,10 @@ use crate::domain::cloudevents;
 use crate::domain::delivery::Outcome;
 use crate::domain::filter::Filter;
 use crate::domain::gap::Missing;
+use crate::domain::job::Handed;
+use crate::domain::letter::Id;
 use crate::domain::record::Progress;
-use crate::domain::record::{Entry, Record};
+use crate::domain::record::{Entry, Record, Redriven};
 use crate::domain::samples::{at, subscription};
 use crate::domain::subscription::{Start, State};
 use crate::store::Stretch;
@@ -219,4 +221,20 @@ async fn lanes_of_a_full_target_take_turns_and_those_with_nothing_to_do_leave_th
     all.truncate(16);
     all.sort_unstable();
     assert_eq!(all, [0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 16, 17, 18, 19]);
+}
+
+#[tokio::test]
+async fn letters_that_are_handed_over_are_started_once() {
+    let mut roster = roster(20);
+    roster.restore(held(1, Start::Now), None, None, at(0));
+    let handed = |subscription, offset| Handed { letter: Id { subscription, offset }, key: None };
+    let redriven = |offset, letters| {
+        let redriven = Redriven { job: 3, due: at(0), letters };
+        Entry { offset, at: at(0), record: Record::Redriven(Arc::new(redriven)) }
+    };
+    // Before the state that the roster was restored from: the row of that one is restored too.
+    roster.see(&redriven(20, vec![handed(1, 4)]), 21, at(0));
+    assert_eq!(started(&mut roster), Vec::<Offset>::new());
+    roster.see(&redriven(21, vec![handed(1, 5), handed(2, 5), handed(1, 9)]), 21, at(0));
+    assert_eq!(started(&mut roster), [5, 9], "there is no subscription 2");
 }

@@ -202,6 +202,27 @@ impl Strand {
         self.waiting.insert(retry.offset, Waiting { past, key, delayed: retry.delayed });
     }
 
+    /// Puts a dead letter among those that wait, and it is due. Where a crash let the lane forget
+    /// that it was given up, the delivery that it holds becomes this one.
+    pub(super) fn redrive(&mut self, offset: Offset, key: Option<SmolStr>) {
+        if let Some(started) = self.in_flight.get_mut(&offset) {
+            (started.past, started.retried) = (Past::default(), true);
+            return;
+        }
+        self.let_go(offset);
+        self.waiting.insert(offset, Waiting { past: Past::default(), key, delayed: false });
+        self.waiting.fall_due(offset);
+    }
+
+    /// Forgets an event that is not under way.
+    pub(super) fn let_go(&mut self, offset: Offset) {
+        self.waiting.remove(offset);
+        let queued = self.queue.iter().position(|queued| queued.entry.offset == offset);
+        if let Some(Queued { entry, .. }) = queued.and_then(|at| self.queue.remove(at)) {
+            self.queue_bytes -= entry.weight();
+        }
+    }
+
     /// All events before it are done or wait for a retry of their own. `matched` is how far the
     /// matcher is.
     pub(super) fn cursor(&self, matched: Offset) -> Offset {

@@ -1,5 +1,5 @@
-//! The sweeper: ends leases when they are over. One sleeper on the due index, however many leases
-//! there are.
+//! The sweeper: ends leases when they are over and forgets what was kept long enough. One sleeper
+//! on the due indexes, however much there is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::time::sleep;
 use super::ingest::Ingest;
 use crate::clock;
 use crate::domain::Timestamp;
-use crate::domain::command::Command;
+use crate::domain::command::{Command, Reply, Rules};
 use crate::domain::lease::after;
 use crate::stop::Stop;
-use crate::store::Reader;
+use crate::store::{Dues, Reader};
 use crate::telemetry::Metrics;
 
 /// Longest sleep: new leases may be shorter than what the sleeper waits for, and the wall clock may
@@ -27,19 +27,14 @@ const TURN: Duration = Duration::from_millis(20);
 pub struct Sweep {
     reader: Reader,
     ingest: Ingest,
-    ended_keep: Duration,
+    rules: Rules,
     metrics: Arc<Metrics>,
 }
 
 impl Sweep {
     /// A sweeper over a store.
-    pub fn new(
-        reader: Reader,
-        ingest: Ingest,
-        ended_keep: Duration,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { reader, ingest, ended_keep, metrics }
+    pub fn new(reader: Reader, ingest: Ingest, rules: Rules, metrics: Arc<Metrics>) -> Self {
+        Self { reader, ingest, rules, metrics }
     }
 
     /// Sweeps until `stop`.
@@ -56,14 +51,17 @@ impl Sweep {
 
     /// Ends what is due. How long nothing more can be due.
     async fn sweep(&self, now: Timestamp) -> Duration {
-        let dues = match self.reader.next_dues().await {
-            Ok((lease, ended)) => (lease, ended.map(|ended| after(ended, self.ended_keep))),
+        let next = match self.reader.next_dues().await {
+            Ok(dues) => self.next(dues),
             Err(error) => {
                 tracing::error!(%error, "the leases cannot be read");
                 return SLEEP_MAX;
             }
         };
-        let Some(next) = dues.0.into_iter().chain(dues.1).min() else { return SLEEP_MAX };
+        if self.reader.counts().dead_letters > self.rules.letters_max {
+            return self.carry_out().await;
+        }
+        let Some(next) = next else { return SLEEP_MAX };
         if next > now {
             return Duration::try_from(next.duration_since(now)).unwrap_or(SLEEP_MAX);
         }
@@ -73,7 +71,26 @@ impl Sweep {
             tracing::warn!(behind, "the wall clock lies behind the log: no lease ends");
             return SLEEP_MAX;
         }
+        self.carry_out().await
+    }
+
+    /// When something is due next.
+    fn next(&self, dues: Dues) -> Option<Timestamp> {
+        let Dues { lease, ended, letter, job } = dues;
+        let kept = [
+            ended.map(|at| after(at, self.rules.ended_keep)),
+            letter.map(|at| after(at, self.rules.letters_keep)),
+            job.map(|at| after(at, self.rules.jobs_keep)),
+        ];
+        kept.into_iter().flatten().chain(lease).min()
+    }
+
+    async fn carry_out(&self) -> Duration {
         match self.ingest.execute(Command::Sweep).await {
+            Ok(Reply::Letters(letters)) => {
+                self.metrics.flow_dead_letters_expired.inc_by(letters);
+                TURN
+            }
             Ok(_) => TURN,
             Err(error) => {
                 tracing::warn!(%error, "ending leases waits");

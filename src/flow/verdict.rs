@@ -278,7 +278,7 @@ impl Board {
         if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
             self.metrics.count_delivery("dropped");
             if finished.retried {
-                self.outbox.push(Settlement::Done { subscription: subscription.number, offset });
+                self.outbox.push(Settlement::Dropped { subscription: subscription.number, offset });
             }
             return;
         }

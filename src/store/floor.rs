@@ -46,7 +46,10 @@ impl Floor {
     /// Whether a command brings something new in, as opposed to what keeps the hub working.
     pub(crate) fn concerns(command: &Command) -> bool {
         match command {
-            Command::Publish(_) | Command::Put(_) | Command::CreateToken(_) => true,
+            Command::Publish(_)
+            | Command::Put(_)
+            | Command::CreateToken(_)
+            | Command::Redrive(_) => true,
             Command::Change { .. }
             | Command::Rotate(_)
             | Command::Sweep
@@ -58,6 +61,10 @@ impl Floor {
             | Command::EndReplay { .. }
             | Command::Park { .. }
             | Command::Unpark { .. }
+            | Command::HandOver { .. }
+            | Command::EndJob { .. }
+            | Command::CancelJob { .. }
+            | Command::Purge { .. }
             | Command::EndGone { .. } => false,
         }
     }

@@ -7,13 +7,14 @@ use super::Error;
 use super::codec::to_bytes;
 use super::key::{self, Key, Table};
 use super::reader::retry;
+use super::redrives;
 use super::staged::Staged;
 use crate::domain::delivery::Retry;
 use crate::domain::gap::{Gap, Missing};
 use crate::domain::record::{Progress, Record};
 use crate::domain::replay::Replay;
 use crate::domain::subscription::{Start, State, Subscription};
-use crate::domain::{Offset, Timestamp};
+use crate::domain::{Offset, Timestamp, letter};
 
 /// Most retries of one subscription that its removal takes away at once; far above the bound that
 /// lanes keep.
@@ -38,22 +39,19 @@ pub(crate) fn apply(
             staged.remove(Table::Token, Key::of(Table::Token).text(id))?;
         }
         Record::Retry(retry) => {
-            let key = Key::of(Table::Retry).number(retry.subscription).offset(retry.offset);
-            staged.put(Table::Retry, key, to_bytes(record))?;
+            redrives::wait(staged, retry)?;
         }
         Record::Settled { subscription, offset } => {
-            let key = Key::of(Table::Retry).number(*subscription).offset(*offset);
-            staged.remove(Table::Retry, key)?;
+            redrives::settle(staged, letter::Id { subscription: *subscription, offset: *offset })?;
         }
-        Record::DeadLetter(letter) => {
-            let retry = Key::of(Table::Retry).number(letter.subscription).offset(letter.offset);
-            staged.remove(Table::Retry, retry)?;
-            let key = Key::of(Table::DeadLetter).time(letter.at);
-            let key = key.number(letter.subscription).offset(letter.offset);
-            staged.put(Table::DeadLetter, key, to_bytes(record))?;
-        }
+        Record::DeadLetter(letter) => redrives::bury(staged, offset, letter, to_bytes(record))?,
         Record::Progress(progress) => put_progress(staged, progress)?,
         Record::Gap { subscription, missing } => put_gap(staged, *subscription, *missing, at)?,
+        Record::Job(job) => {
+            staged.put(Table::Job, Key::of(Table::Job).offset(job.id), to_bytes(record))?;
+        }
+        Record::Redriven(redriven) => redrives::hand_over(staged, redriven)?,
+        Record::Forgotten(forgotten) => redrives::forget(staged, forgotten)?,
         Record::ExpiryTold { subscription } => {
             if let Some(held) = staged.by_number(*subscription)? {
                 remove_dues(staged, &held)?;
@@ -120,7 +118,8 @@ fn remove_subscription(staged: &mut Staged<'_>, number: u32, id: &str) -> Result
 fn forget_delivery(staged: &mut Staged<'_>, number: u32) -> Result<(), Error> {
     staged.remove(Table::Cursor, Key::of(Table::Cursor).number(number))?;
     staged.remove(Table::Replay, Key::of(Table::Replay).number(number))?;
-    forget_retries(staged, number, |_| true)
+    forget_retries(staged, number, |_| true)?;
+    redrives::drop_all(staged, number, RETRIES_SCAN_MAX)
 }
 
 fn forget_retries(

@@ -3,7 +3,7 @@
 
 use crate::domain::gap::{Gap, Missing};
 use crate::domain::replay::Replay;
-use crate::domain::{Offset, Timestamp};
+use crate::domain::{Offset, Timestamp, letter};
 
 /// A table, by the first byte of its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,12 @@ pub(crate) enum Table {
     Retry = b'R',
     /// time, number, offset -> dead letter
     DeadLetter = b'D',
+    /// number, offset -> when the dead letter was given up, and its record's place in the log
+    Letter = b'I',
+    /// number, offset -> the job that handed the delivery over, as long as it waits
+    Redriven = b'V',
+    /// id -> job
+    Job = b'J',
     /// id -> token
     Token = b'T',
     /// number -> what the subscription passed over
@@ -38,7 +44,7 @@ pub(crate) enum Table {
 }
 
 /// Tables whose rows are counted and compared when the tables are opened.
-pub(crate) const COUNTED: [Table; 12] = [
+pub(crate) const COUNTED: [Table; 15] = [
     Table::Subscription,
     Table::Number,
     Table::Lease,
@@ -50,6 +56,9 @@ pub(crate) const COUNTED: [Table; 12] = [
     Table::Token,
     Table::Gap,
     Table::Hold,
+    Table::Letter,
+    Table::Redriven,
+    Table::Job,
     Table::Replay,
 ];
 
@@ -96,6 +105,11 @@ impl Key {
     pub(crate) fn time(self, time: Timestamp) -> Self {
         let millis = time.as_millisecond();
         self.offset(u64::from_be_bytes(millis.to_be_bytes()) ^ (1 << 63))
+    }
+
+    /// What names a delivery: a subscription's number and an event's offset.
+    pub(crate) fn delivery(self, id: letter::Id) -> Self {
+        self.number(id.subscription).offset(id.offset)
     }
 
     /// The first key after all that begin with this one.
@@ -170,6 +184,26 @@ pub(crate) fn rows(table: Table) -> Key {
     meta("rows/").text(&char::from(table.byte()).to_string())
 }
 
+/// A row that holds when a dead letter was given up and where its record is.
+pub(crate) fn letter_row(at: Timestamp, place: Offset) -> Vec<u8> {
+    let at = u64::from_be_bytes(at.as_millisecond().to_be_bytes());
+    [at, place].map(u64::to_be_bytes).concat()
+}
+
+/// Reads a row that holds when a dead letter was given up and where its record is.
+pub(crate) fn read_letter(row: &[u8]) -> Option<(Timestamp, Offset)> {
+    let (at, place) = row.split_at_checked(8)?;
+    let millis = i64::from_be_bytes(at.try_into().ok()?);
+    Some((Timestamp::from_millisecond(millis).ok()?, read_number(place)?))
+}
+
+/// The delivery that a key ends with.
+pub(crate) fn trailing_delivery(key: &[u8]) -> Option<letter::Id> {
+    let (number, offset) = key.last_chunk::<12>()?.split_at(4);
+    let subscription = u32::from_be_bytes(number.try_into().ok()?);
+    Some(letter::Id { subscription, offset: read_number(offset)? })
+}
+
 /// The time in a key that begins with the table and a time.
 pub(crate) fn leading_time(key: &[u8]) -> Option<Timestamp> {
     let bytes: [u8; 8] = key.get(1..9)?.try_into().ok()?;
@@ -187,6 +221,16 @@ mod tests {
         let gap = Gap { newest: Missing { from: 1, to: u64::MAX }, at, total: 9 };
         assert_eq!(read_gap(&gap_row(&gap)), Some(gap));
         assert_eq!(read_gap(&[0; 31]), None);
+    }
+
+    #[test]
+    fn a_dead_letters_place_reads_back() {
+        let at = Timestamp::from_millisecond(-7).expect("in range");
+        assert_eq!(read_letter(&letter_row(at, 9)), Some((at, 9)));
+        assert_eq!(read_letter(&[0; 15]), None);
+        let id = letter::Id { subscription: 7, offset: 1 << 40 };
+        let key = Key::of(Table::DeadLetter).time(at).delivery(id);
+        assert_eq!((trailing_delivery(&key.0), leading_time(&key.0)), (Some(id), Some(at)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::backup::{Manifest, write_backup};
 use super::codec;
 use super::floor::Floor;
 use super::hold::holds;
-use super::key::{self, Key, Table};
+use super::key::{Key, Table};
 use super::log::{Segments, Spares};
 use super::resume::Resume;
 use super::retention::Pin;
@@ -63,6 +63,8 @@ pub struct Counts {
     pub retries: u64,
     /// Dead letters.
     pub dead_letters: u64,
+    /// Jobs, ended ones included.
+    pub jobs: u64,
     /// Tokens.
     pub tokens: u64,
     /// Bytes of the log on disk.
@@ -190,19 +192,6 @@ impl Reader {
             .await
     }
 
-    /// The time of the next end of a lease, and of the oldest end of a subscription.
-    pub async fn next_dues(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
-        self.blocking(|shared| {
-            let first = |table| {
-                let start = Key::of(table);
-                let rows = shared.tables.scan(&start, &start.clone().end(), 1, false)?;
-                Ok::<_, Error>(rows.first().and_then(|(key, _)| key::leading_time(key)))
-            };
-            Ok((first(Table::Lease)?, first(Table::Ended)?))
-        })
-        .await
-    }
-
     /// Where delivery goes on. Asked once, before anything is written.
     pub async fn resume(&self) -> Result<Resume, Error> {
         self.blocking(Resume::read).await
@@ -261,6 +250,7 @@ impl Reader {
             subscriptions: rows(Table::Subscription),
             retries: rows(Table::Retry),
             dead_letters: rows(Table::DeadLetter),
+            jobs: rows(Table::Job),
             tokens: rows(Table::Token),
             log_bytes: self.0.segments.bytes(),
         }
@@ -270,7 +260,7 @@ impl Reader {
         self.0.tokens.read().expect("no panic while tokens are held")
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -290,7 +280,7 @@ pub(crate) fn retry(row: &[u8]) -> Result<Retry, Error> {
     }
 }
 
-fn dead_letter(row: &[u8]) -> Result<DeadLetter, Error> {
+pub(super) fn dead_letter(row: &[u8]) -> Result<DeadLetter, Error> {
     match codec::from_bytes(row) {
         Ok(Record::DeadLetter(letter)) => Ok(Arc::unwrap_or_clone(letter)),
         other => Err(Error::Tables(format!("a dead letter's row reads as {other:?}"))),

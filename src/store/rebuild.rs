@@ -18,7 +18,7 @@ use super::staged::{Staged, Totals};
 use super::tables::{Batch, Memory, Tables};
 use super::warmth::Warmth;
 use super::window::Window;
-use super::{Error, fold};
+use super::{Error, fold, redrives};
 use crate::domain::record::Entry;
 use crate::domain::{Offset, Timestamp};
 
@@ -80,6 +80,7 @@ impl Builder<'_> {
             );
         }
         log.not_before(as_of, self.dir);
+        redrives::name_letters(&tables)?;
         replay(&tables, &log.segments(), as_of)?;
         Ok(Box::new(tables))
     }
@@ -107,6 +108,7 @@ impl Builder<'_> {
             )));
         }
         log.not_before(applied, self.dir);
+        redrives::name_letters(&*tables)?;
         replay(&*tables, &log.segments(), applied)?;
         Ok(tables)
     }

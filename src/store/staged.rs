@@ -11,13 +11,17 @@ use super::tables::{Batch, Rows, Tables};
 use super::window::{Print, Window};
 use crate::domain::command::{Refusal, View};
 use crate::domain::gap::Gap;
+use crate::domain::job::Job;
 use crate::domain::record::{Record, Token};
 use crate::domain::replay::Replay;
 use crate::domain::subscription::Subscription;
-use crate::domain::{Offset, Timestamp};
+use crate::domain::{Offset, Timestamp, letter};
 
 /// Most due or owned subscriptions that one command ends.
 const DUE_MAX: usize = 256;
+
+/// Most jobs that are looked at; far above what there may be.
+const JOBS_SCAN_MAX: usize = 1 << 16;
 
 /// Row counts of the counted tables, and what else is small enough to be kept at hand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -207,6 +211,40 @@ impl View for Staged<'_> {
         self.numbered_in(rows).map_err(unreadable)
     }
 
+    fn letter(&self, id: letter::Id) -> Result<Option<Offset>, Refusal> {
+        let row = self.get(&Key::of(Table::Letter).delivery(id)).map_err(unreadable)?;
+        Ok(row.and_then(|row| key::read_letter(&row)).map(|(_, place)| place))
+    }
+
+    fn letter_count(&self) -> u64 {
+        self.totals.rows[counter(Table::DeadLetter).expect("dead letters are counted")]
+    }
+
+    fn oldest_letters(&self, max: usize) -> Result<Vec<(letter::Id, Timestamp)>, Refusal> {
+        let start = Key::of(Table::DeadLetter);
+        let rows = self.scan(start.clone(), &start.end(), max).map_err(unreadable)?;
+        let read = |(key, _): &(Vec<u8>, Vec<u8>)| {
+            Some((key::trailing_delivery(key)?, key::leading_time(key)?))
+        };
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
+    fn is_redriven(&self, id: letter::Id) -> Result<bool, Refusal> {
+        let row = self.get(&Key::of(Table::Redriven).delivery(id)).map_err(unreadable)?;
+        Ok(row.is_some())
+    }
+
+    fn job(&self, id: Offset) -> Result<Option<Job>, Refusal> {
+        let row = self.get(&Key::of(Table::Job).offset(id)).map_err(unreadable)?;
+        row.map(|row| job(&row)).transpose().map_err(unreadable)
+    }
+
+    fn jobs(&self) -> Result<Vec<Job>, Refusal> {
+        let start = Key::of(Table::Job);
+        let rows = self.scan(start.clone(), &start.end(), JOBS_SCAN_MAX).map_err(unreadable)?;
+        rows.iter().map(|(_, row)| job(row)).collect::<Result<_, _>>().map_err(unreadable)
+    }
+
     fn expiry_told(&self, held: &Subscription) -> Result<bool, Refusal> {
         self.is_expiry_told(held).map_err(unreadable)
     }
@@ -246,6 +284,15 @@ pub(crate) fn subscription(row: &[u8]) -> Result<Subscription, Error> {
 pub(crate) fn token(row: &[u8]) -> Result<Token, Error> {
     match codec::from_bytes(row) {
         Ok(Record::Token(token)) => Ok(Arc::unwrap_or_clone(token)),
+        Ok(_) => Err(Error::Tables("a row is of another kind".to_owned())),
+        Err(error) => Err(Error::Tables(error.to_string())),
+    }
+}
+
+/// Reads a job's row.
+pub(crate) fn job(row: &[u8]) -> Result<Job, Error> {
+    match codec::from_bytes(row) {
+        Ok(Record::Job(job)) => Ok(Arc::unwrap_or_clone(job)),
         Ok(_) => Err(Error::Tables("a row is of another kind".to_owned())),
         Err(error) => Err(Error::Tables(error.to_string())),
     }

@@ -10,7 +10,8 @@ use crate::support::sse::Stream;
 use crate::support::{Receiver, Reply, TestHub, eventually};
 
 /// Segments so small that a few events fill one.
-const SMALL: [(&str, &str); 2] = [("log.segment_size", "4KiB"), ("log.tail_cache", "4KiB")];
+pub(crate) const SMALL: [(&str, &str); 2] =
+    [("log.segment_size", "4KiB"), ("log.tail_cache", "4KiB")];
 
 async fn publish(hub: &TestHub, range: std::ops::Range<u32>) {
     for number in range {
@@ -29,7 +30,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 
 /// Stops the hub, removes the oldest files of its log as retention would, and starts it again. The
 /// oldest offset that there is now.
-async fn lose_the_oldest(hub: &mut TestHub) -> u64 {
+pub(crate) async fn lose_the_oldest(hub: &mut TestHub) -> u64 {
     hub.stop().await;
     let segments = segments(hub.dir());
     let (gone, left) = segments.split_at(segments.len() / 2);

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use tidings::domain::Offset;
+use tidings::domain::job::Counts;
+use tidings::domain::letter::Id;
 use tidings::domain::record::Entry;
 use tidings::store::Reader;
 use tokio::runtime::Runtime;
@@ -79,7 +81,20 @@ async fn tables(reader: &Reader, fold: &Fold) -> Result<(), Fault> {
     let tokens: Vec<_> = reader.tokens().into_iter().map(|token| (*token).clone()).collect();
     same("tokens", &tokens, &fold.tokens.values().cloned().collect())?;
     let letters = reader.dead_letters(None, ALL).await.map_err(said)?;
-    same("dead letters", &letters, &fold.dead_letters.values().rev().cloned().collect())?;
+    let expected = fold.letters_by_time().into_iter().rev().cloned().collect();
+    same("dead letters", &letters, &expected)?;
+    let (first, last) =
+        (Id { subscription: 0, offset: 0 }, Id { subscription: u32::MAX, offset: 0 });
+    let named = reader.letters(first, last, ALL).await.map_err(said)?;
+    same("dead letters by name", &named, &fold.dead_letters.values().cloned().collect())?;
+    let jobs = reader.jobs().await.map_err(said)?;
+    same("jobs", &jobs, &fold.jobs.values().cloned().collect())?;
+    for job in fold.jobs.values() {
+        let waiting = fold.redriven.values().filter(|waits_for| **waits_for == job.id).count();
+        let Counts { handed, delivered, died, dropped } = job.counts;
+        let known = delivered + died + dropped + u64::try_from(waiting).expect("lengths fit");
+        same("what was handed over", &known, &handed)?;
+    }
     let resume = reader.resume().await.map_err(said)?;
     same("cursors", &resume.cursors.into_iter().collect::<BTreeMap<_, _>>(), &fold.cursors)?;
     same("gaps", &resume.gaps.into_iter().collect::<BTreeMap<_, _>>(), &fold.gaps)?;

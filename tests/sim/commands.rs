@@ -26,6 +26,7 @@ use tidings::domain::{Offset, Timestamp, cloudevents};
 
 use crate::dice::Dice;
 use crate::model::Model;
+use crate::redrives::{self, Redrives};
 
 const SUBSCRIPTIONS: u64 = 6;
 const TOKENS: u64 = 3;
@@ -37,21 +38,24 @@ const REPEATS: u64 = 12;
 #[derive(Debug)]
 pub(crate) struct Commands {
     pub(crate) dice: Dice,
+    redrives: Redrives,
     events: u64,
 }
 
 impl Commands {
-    pub(crate) fn new(dice: Dice) -> Self {
-        Self { dice, events: 0 }
+    pub(crate) fn new(mut dice: Dice) -> Self {
+        let redrives = Redrives::new(dice.child());
+        Self { dice, redrives, events: 0 }
     }
 
     /// The next command, on the state so far.
     pub(crate) fn next(&mut self, model: &Model, now: Timestamp) -> Command {
         match self.dice.below(100) {
             0..55 => self.publish(),
-            55..66 => self.put(model),
-            66..74 => self.change(),
-            74..76 => self.rotate(),
+            55..64 => self.put(model),
+            64..71 => self.change(),
+            71..73 => self.rotate(),
+            73..76 => self.redrives.next(model),
             76..79 => Command::Sweep,
             79..82 => Command::CreateToken(self.token(now)),
             82..83 => Command::RevokeToken(self.token_id()),
@@ -160,7 +164,10 @@ impl Commands {
         match (self.dice.below(3), waiting.is_empty()) {
             (0, false) => {
                 let (subscription, offset) = self.dice.pick(&waiting);
-                Settlement::Done { subscription, offset }
+                match self.dice.chance(200) {
+                    true => Settlement::Dropped { subscription, offset },
+                    false => Settlement::Done { subscription, offset },
+                }
             }
             (1, _) => Settlement::Dead {
                 letter: DeadLetter {
@@ -324,6 +331,11 @@ pub(crate) fn copy(command: &Command) -> Command {
         Command::EndGone { number, sink } => {
             Command::EndGone { number: *number, sink: sink.clone() }
         }
+        Command::Redrive(_)
+        | Command::HandOver { .. }
+        | Command::EndJob { .. }
+        | Command::CancelJob { .. }
+        | Command::Purge { .. } => redrives::copy(command),
     }
 }
 
@@ -348,5 +360,10 @@ pub(crate) fn words(command: &Command) -> String {
         Command::Park { numbers, .. } => format!("park {numbers:?}"),
         Command::Unpark { numbers } => format!("unpark {numbers:?}"),
         Command::EndGone { number, .. } => format!("end {number}, which is gone"),
+        Command::Redrive(_)
+        | Command::HandOver { .. }
+        | Command::EndJob { .. }
+        | Command::CancelJob { .. }
+        | Command::Purge { .. } => redrives::words(command),
     }
 }

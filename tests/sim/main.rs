@@ -14,6 +14,7 @@ mod host;
 mod machine;
 mod model;
 mod oracle;
+mod redrives;
 mod setting;
 mod shelf;
 

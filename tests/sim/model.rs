@@ -8,7 +8,9 @@ use tidings::domain::decide::decide;
 use tidings::domain::delivery::{DeadLetter, Retry};
 use tidings::domain::event::Event;
 use tidings::domain::gap::Gap;
-use tidings::domain::record::{Entry, Progress, Record, Token};
+use tidings::domain::job::{Counts, Job};
+use tidings::domain::letter::Id;
+use tidings::domain::record::{Entry, Forgotten, Progress, Record, Redriven, Token, Why};
 use tidings::domain::replay::Replay;
 use tidings::domain::subscription::{Start, State, Subscription};
 use tidings::domain::{Offset, Timestamp};
@@ -21,7 +23,11 @@ pub(crate) struct Fold {
     pub(crate) subscriptions: BTreeMap<u32, Subscription>,
     pub(crate) tokens: BTreeMap<String, Token>,
     pub(crate) retries: BTreeMap<(u32, Offset), Retry>,
-    pub(crate) dead_letters: BTreeMap<(Timestamp, u32, Offset), DeadLetter>,
+    /// With the place of each one's record.
+    pub(crate) dead_letters: BTreeMap<Id, (DeadLetter, Offset)>,
+    /// The jobs that deliveries wait for.
+    pub(crate) redriven: BTreeMap<Id, Offset>,
+    pub(crate) jobs: BTreeMap<Offset, Job>,
     pub(crate) cursors: BTreeMap<u32, Offset>,
     pub(crate) matched: Offset,
     pub(crate) gaps: BTreeMap<u32, Gap>,
@@ -122,16 +128,26 @@ impl Fold {
                 self.tokens.remove(id);
             }
             Record::Retry(retry) => {
-                self.retries.insert((retry.subscription, retry.offset), (**retry).clone());
+                let mut retry = (**retry).clone();
+                let id = Id { subscription: retry.subscription, offset: retry.offset };
+                retry.replay &= !self.redriven.contains_key(&id);
+                self.retries.insert((retry.subscription, retry.offset), retry);
             }
             Record::Settled { subscription, offset } => {
                 self.retries.remove(&(*subscription, *offset));
+                let id = Id { subscription: *subscription, offset: *offset };
+                self.count(id, |counts| counts.delivered += 1);
             }
             Record::DeadLetter(letter) => {
                 self.retries.remove(&(letter.subscription, letter.offset));
-                let key = (letter.at, letter.subscription, letter.offset);
-                self.dead_letters.insert(key, (**letter).clone());
+                self.count(letter.name(), |counts| counts.died += 1);
+                self.dead_letters.insert(letter.name(), ((**letter).clone(), offset));
             }
+            Record::Job(job) => {
+                self.jobs.insert(job.id, (**job).clone());
+            }
+            Record::Redriven(redriven) => self.hand_over(redriven),
+            Record::Forgotten(forgotten) => self.forget(forgotten),
             Record::Progress(progress) => self.advance(progress),
             Record::Replay(replay) => {
                 self.replays.insert(replay.subscription, **replay);
@@ -176,6 +192,50 @@ impl Fold {
         self.cursors.remove(&number);
         self.replays.remove(&number);
         self.retries.retain(|(subscription, _), _| *subscription != number);
+        let waiting: Vec<Id> = self.redriven.keys().copied().collect();
+        for id in waiting.into_iter().filter(|id| id.subscription == number) {
+            self.count(id, |counts| counts.dropped += 1);
+        }
+    }
+
+    fn hand_over(&mut self, redriven: &Redriven) {
+        for handed in &redriven.letters {
+            let id = handed.letter;
+            self.dead_letters.remove(&id);
+            self.redriven.insert(id, redriven.job);
+            let retry = Retry::untried(id.subscription, id.offset, redriven.due);
+            self.retries.insert((id.subscription, id.offset), retry);
+        }
+        if let Some(job) = self.jobs.get_mut(&redriven.job) {
+            job.counts.handed += redriven.letters.len() as u64;
+        }
+    }
+
+    fn forget(&mut self, forgotten: &Forgotten) {
+        for id in &forgotten.letters {
+            self.dead_letters.remove(id);
+            if forgotten.why == Why::Dropped {
+                self.retries.remove(&(id.subscription, id.offset));
+                self.count(*id, |counts| counts.dropped += 1);
+            }
+        }
+        self.jobs.retain(|id, _| !forgotten.jobs.contains(id));
+    }
+
+    /// Counts what became of a delivery with the job that it waited for.
+    fn count(&mut self, id: Id, counted: impl FnOnce(&mut Counts)) {
+        let job = self.redriven.remove(&id);
+        if let Some(job) = job.and_then(|job| self.jobs.get_mut(&job)) {
+            counted(&mut job.counts);
+        }
+    }
+
+    /// Letters in the order in which they were given up.
+    pub(crate) fn letters_by_time(&self) -> Vec<&DeadLetter> {
+        let mut letters: Vec<&DeadLetter> =
+            self.dead_letters.values().map(|(letter, _)| letter).collect();
+        letters.sort_by_key(|letter| (letter.at.as_millisecond(), letter.name()));
+        letters
     }
 
     fn advance(&mut self, progress: &Progress) {
@@ -239,6 +299,31 @@ impl View for Model {
 
     fn gap(&self, number: u32) -> Result<Option<Gap>, Refusal> {
         Ok(self.fold.gaps.get(&number).copied())
+    }
+
+    fn letter(&self, id: Id) -> Result<Option<Offset>, Refusal> {
+        Ok(self.fold.dead_letters.get(&id).map(|(_, place)| *place))
+    }
+
+    fn letter_count(&self) -> u64 {
+        self.fold.dead_letters.len() as u64
+    }
+
+    fn oldest_letters(&self, max: usize) -> Result<Vec<(Id, Timestamp)>, Refusal> {
+        let letters = self.fold.letters_by_time();
+        Ok(letters.iter().take(max).map(|letter| (letter.name(), letter.at)).collect())
+    }
+
+    fn is_redriven(&self, id: Id) -> Result<bool, Refusal> {
+        Ok(self.fold.redriven.contains_key(&id))
+    }
+
+    fn job(&self, id: Offset) -> Result<Option<Job>, Refusal> {
+        Ok(self.fold.jobs.get(&id).cloned())
+    }
+
+    fn jobs(&self) -> Result<Vec<Job>, Refusal> {
+        Ok(self.fold.jobs.values().cloned().collect())
     }
 
     fn replay(&self, number: u32) -> Result<Option<Replay>, Refusal> {

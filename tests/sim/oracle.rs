@@ -2,7 +2,9 @@
 //! faults, or a look into the store's files.
 
 use tidings::domain::command::{Command, Reply, Rules};
+use tidings::domain::job::Job;
 use tidings::domain::record::{Entry, Record};
+use tidings::domain::replay::Replay;
 use tidings::domain::{Offset, Timestamp};
 use tidings::store::{self, Answer, Failure};
 
@@ -134,19 +136,36 @@ impl Oracle {
 impl Unknown {
     /// Whether these are the records of the first commands, each whole.
     fn fits(&self, tail: &[Entry]) -> bool {
-        let mut rest = tail;
+        let (mut rest, mut skipped) = (tail, 0);
         for attempt in &self.attempts {
             let count = attempt.records.len();
             let same = |(entry, record): (&Entry, &Record)| {
-                entry.record == *record && entry.at == attempt.at
+                is_same(&entry.record, record, skipped) && entry.at == attempt.at
             };
             if rest.len() >= count && rest.iter().zip(&attempt.records).all(same) {
                 rest = &rest[count..];
-            } else if !attempt.or_nothing {
+            } else if attempt.or_nothing {
+                skipped += u64::try_from(count).expect("lengths fit");
+            } else {
                 break;
             }
         }
         rest.is_empty()
+    }
+}
+
+/// Whether a record is what was expected where so many before it were not written: some name the
+/// place that they have in the log.
+fn is_same(found: &Record, expected: &Record, skipped: u64) -> bool {
+    match (found, expected) {
+        (Record::Replay(found), Record::Replay(expected)) => {
+            let is_near = (found.to..=found.to + skipped).contains(&expected.to);
+            is_near && Replay { to: expected.to, ..**found } == **expected
+        }
+        (Record::Job(found), Record::Job(expected)) if found.id + skipped == expected.id => {
+            Job { id: expected.id, ..(**found).clone() } == **expected
+        }
+        _ => found == expected,
     }
 }
 

@@ -27,6 +27,10 @@ pub(crate) fn config(dice: &mut Dice) -> Config {
     config.log.disk_floor = Size(dice.pick(&[0, 8 << 10, 64 << 10]));
     config.events.dedup_window = dice.pick(&[0, 5, 40, 1_000]);
     config.subscriptions.ended_keep = Span(Duration::from_secs(1_000));
+    config.dead_letters.keep = Span(Duration::from_secs(dice.pick(&[1_000, 100_000])));
+    config.dead_letters.count_max = dice.pick(&[4, 1_000]);
+    config.jobs.keep = Span(Duration::from_secs(500));
+    config.jobs.count_max = 3;
     config.lease.default = Span(Duration::from_secs(1_000));
     config
 }

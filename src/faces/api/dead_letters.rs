@@ -2,6 +2,7 @@
 //! answered, never an event's data.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -10,6 +11,9 @@ use serde_json::{Value, json};
 use super::listing::{decode, encode};
 use super::subscriptions::may_see;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome};
+use crate::domain::lease::after;
+use crate::domain::letter::Choice;
+use crate::domain::record::Entry;
 use crate::domain::{Offset, Timestamp};
 use crate::faces::auth::need_manage;
 use crate::faces::problem::Problem;
@@ -18,7 +22,7 @@ use crate::faces::router::Hub;
 use crate::flow::Caller;
 use crate::store::DeadLetterKey;
 
-const KEYS: [&str; 5] = ["subscription", "since", "code", "limit", "page"];
+const KEYS: [&str; 6] = ["subscription", "since", "until", "code", "limit", "page"];
 
 const LIMIT_MAX: usize = 500;
 
@@ -39,9 +43,12 @@ pub(crate) async fn list(
     need_manage(&caller)?;
     let query = Query::parse(raw.as_deref(), &KEYS)?;
     let limit = query.number("limit", 1..=LIMIT_MAX, LIMIT_DEFAULT)?;
-    let since = query.time("since")?;
+    let choice = choice(&query)?;
     let mut before = query.get("page").map(parse_page).transpose()?;
-    let mut sight = Sight { hub: &hub, caller: &caller, known: HashMap::new() };
+    // What was given up at or after the end is passed over.
+    let past = |until| after(until, Duration::from_millis(1));
+    before = before.or(choice.until.map(|until| (past(until), 0, 0)));
+    let mut sight = Sight::new(&hub, &caller);
     let (mut found, mut looked_at) = (Vec::new(), 0);
     let next = 'scan: loop {
         let chunk = hub.reader.dead_letters(before, CHUNK).await?;
@@ -49,7 +56,7 @@ pub(crate) async fn list(
             break None;
         }
         for letter in chunk {
-            if since.is_some_and(|since| letter.at < since) {
+            if choice.since.is_some_and(|since| letter.at < since) {
                 break 'scan None;
             }
             if found.len() == limit || looked_at == SCAN_MAX {
@@ -57,7 +64,7 @@ pub(crate) async fn list(
             }
             looked_at += 1;
             before = Some((letter.at, letter.subscription, letter.offset));
-            if is_wanted(&query, &letter) && sight.reaches(&letter).await? {
+            if choice.has(&letter) && sight.reaches(&letter).await? {
                 found.push(print(&hub, &caller, &letter).await?);
             }
         }
@@ -65,16 +72,30 @@ pub(crate) async fn list(
     Ok(Json(json!({ "dead_letters": found, "next": next })))
 }
 
+/// The letters that a query means.
+pub(crate) fn choice(query: &Query) -> Result<Choice, Problem> {
+    let text = |key| query.get(key).map(str::to_owned);
+    let (subscription, code) = (text("subscription"), text("code"));
+    let (since, until) = (query.time("since")?, query.time("until")?);
+    Ok(Choice { ids: vec![], subscription, code, since, until })
+}
+
 /// Which letters a caller may see: those of their own subscriptions, or all with `admin`.
-struct Sight<'a> {
+pub(crate) struct Sight<'a> {
     hub: &'a Hub,
     caller: &'a Caller,
     /// Subscription number to verdict; at most one entry per letter looked at.
     known: HashMap<u32, bool>,
 }
 
-impl Sight<'_> {
-    async fn reaches(&mut self, letter: &DeadLetter) -> Result<bool, Problem> {
+impl<'a> Sight<'a> {
+    /// What a caller may see.
+    pub(crate) fn new(hub: &'a Hub, caller: &'a Caller) -> Self {
+        Self { hub, caller, known: HashMap::new() }
+    }
+
+    /// Whether the caller may see a letter.
+    pub(crate) async fn reaches(&mut self, letter: &DeadLetter) -> Result<bool, Problem> {
         if self.caller.grants.is_admin() {
             return Ok(true);
         }
@@ -89,37 +110,45 @@ impl Sight<'_> {
     }
 }
 
-fn is_wanted(query: &Query, letter: &DeadLetter) -> bool {
-    query.get("subscription").is_none_or(|id| id == letter.subscription_id)
-        && query.get("code").is_none_or(|code| code == letter.reason.code())
-}
-
 async fn print(hub: &Hub, caller: &Caller, letter: &DeadLetter) -> Result<Value, Problem> {
-    let mut event = Value::Null;
-    if letter.offset >= hub.reader.oldest_offset() {
-        let entries = hub.reader.read(letter.offset, 1).await?;
-        let entry = entries.first().filter(|entry| entry.offset == letter.offset);
-        let held = entry.and_then(|entry| entry.event());
-        if let Some(held) = held.filter(|held| caller.grants.may_receive(held.topic.as_str())) {
-            event = json!({
-                "id": held.id,
-                "source": held.source,
-                "type": held.kind,
-                "topic": held.topic.as_str(),
-            });
-        }
-    }
+    let entry = entry(hub, caller, letter.offset).await?;
+    let event = entry.as_ref().and_then(Entry::event).map(|event| {
+        json!({
+            "id": event.id,
+            "source": event.source,
+            "type": event.kind,
+            "topic": event.topic.as_str(),
+        })
+    });
     Ok(json!({
-        "id": format!("{}-{}", letter.subscription, letter.offset),
+        "id": letter.name().to_string(),
         "subscription": letter.subscription_id,
         "offset": letter.offset,
         "event": event,
         "code": letter.reason.code(),
+        "note": letter.note,
         "at": letter.at.to_string(),
         "attempts": letter.attempts.iter().map(print_attempt).collect::<Value>(),
     }))
 }
 
+/// The event at an offset, if the log still has it and the caller may receive it.
+pub(crate) async fn entry(
+    hub: &Hub,
+    caller: &Caller,
+    offset: Offset,
+) -> Result<Option<Entry>, Problem> {
+    if offset < hub.reader.oldest_offset() {
+        return Ok(None);
+    }
+    let found = hub.reader.read(offset, 1).await?.into_iter().next();
+    let may_receive = |entry: &Entry| {
+        entry.event().is_some_and(|event| caller.grants.may_receive(event.topic.as_str()))
+    };
+    Ok(found.filter(|entry| entry.offset == offset && may_receive(entry)))
+}
+
+/// An attempt in short.
 pub(crate) fn print_attempt(attempt: &Attempt) -> Value {
     let took_ms = u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX);
     let mut value = json!({ "at": attempt.at.to_string(), "took_ms": took_ms });
@@ -148,8 +177,6 @@ fn parse_page(page: &str) -> Result<DeadLetterKey, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -81,10 +81,8 @@ async fn sort(
     }
     let mut matched_by = Vec::with_capacity(matched.len());
     if !matched.is_empty() {
-        let offset = subject.offset.unwrap_or(Offset::MAX);
-        let letters = fate::Letters::of(hub, offset, subject.at).await?;
         for (subscription, lane) in matched {
-            let fate = fate::fate(hub, subscription, subject, lane.as_ref(), &letters);
+            let fate = fate::fate(hub, subscription, subject, lane.as_ref());
             matched_by.push(fate.await?);
         }
     }

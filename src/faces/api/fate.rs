@@ -1,52 +1,17 @@
 //! What became of an event's delivery to one subscription, from what the hub keeps: exceptions. A
 //! success leaves nothing behind, so it is inferred, and that is said.
 
-use std::collections::HashMap;
-
 use serde_json::{Value, json};
 
 use super::dead_letters::print_attempt;
 use crate::domain::delivery::{Attempt, DeadLetter, Retry};
+use crate::domain::letter::Id;
 use crate::domain::policy::OnExhausted;
 use crate::domain::subscription::{State, Subscription};
 use crate::domain::{Offset, Timestamp};
 use crate::faces::problem::Problem;
 use crate::faces::router::App;
 use crate::flow::{LaneStatus, Subject};
-
-/// Most dead letters looked at.
-const LETTERS_SCAN_MAX: usize = 10_000;
-
-/// Letters read at a time.
-const CHUNK: usize = 256;
-
-/// The dead letters of one event.
-pub(super) struct Letters {
-    /// By the subscription's number.
-    held: HashMap<u32, DeadLetter>,
-    /// There were more than are looked at.
-    is_cut: bool,
-}
-
-impl Letters {
-    /// Reads them. None is older than the event.
-    pub(super) async fn of(hub: &App, offset: Offset, since: Timestamp) -> Result<Self, Problem> {
-        let (mut held, mut before, mut looked_at) = (HashMap::new(), None, 0);
-        loop {
-            let chunk = hub.reader.dead_letters(before, CHUNK).await?;
-            let Some(last) = chunk.last() else { return Ok(Self { held, is_cut: false }) };
-            before = Some((last.at, last.subscription, last.offset));
-            let is_last = last.at.as_millisecond() < since.as_millisecond();
-            looked_at += chunk.len();
-            for letter in chunk.into_iter().filter(|letter| letter.offset == offset) {
-                held.entry(letter.subscription).or_insert(letter);
-            }
-            if is_last || looked_at >= LETTERS_SCAN_MAX {
-                return Ok(Self { held, is_cut: !is_last });
-            }
-        }
-    }
-}
 
 /// What became of the delivery of an event to a subscription that takes it. `lane` is asked before
 /// the letters are read: what fails meanwhile is then found among the exceptions.
@@ -55,12 +20,12 @@ pub(super) async fn fate(
     subscription: &Subscription,
     subject: &Subject,
     lane: Option<&LaneStatus>,
-    letters: &Letters,
 ) -> Result<Value, Problem> {
     let offset = subject.offset.unwrap_or(Offset::MAX);
     let number = subscription.number;
-    if let Some(letter) = letters.held.get(&number) {
-        return Ok(dead(subscription, subject, letter));
+    let id = Id { subscription: number, offset };
+    if let Some(letter) = hub.reader.dead_letter(id).await? {
+        return Ok(dead(subscription, subject, &letter));
     }
     if let Some(retry) = hub.reader.retry(number, offset).await? {
         return Ok(waiting(subscription, subject, &retry));
@@ -93,10 +58,6 @@ pub(super) async fn fate(
             .to_owned();
     if subscription.wish.policy.on_exhausted == OnExhausted::Drop {
         detail.push_str("; it may have been dropped as well (policy.on_exhausted)");
-    }
-    if letters.is_cut {
-        detail
-            .push_str(&format!("; only the newest {LETTERS_SCAN_MAX} dead letters were looked at"));
     }
     Ok(told("delivered", detail))
 }

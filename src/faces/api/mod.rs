@@ -3,12 +3,14 @@
 
 pub(crate) mod backup;
 pub(crate) mod changes;
+pub(crate) mod dead_letter;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod explain;
 mod fate;
 mod fields;
 pub(crate) mod history;
+pub(crate) mod jobs;
 mod kinship;
 mod listing;
 mod mask;
@@ -18,6 +20,7 @@ mod planned;
 mod precondition;
 pub(crate) mod preview;
 pub(crate) mod printed;
+pub(crate) mod redrives;
 pub(crate) mod replay;
 pub(crate) mod rotation;
 mod shape;

@@ -1,4 +1,5 @@
-//! `GET /`: subscriptions with their leases, and the newest events. Reads, never changes.
+//! `GET /`: subscriptions with their leases, the newest dead letters and events. Reads, never
+//! changes.
 
 use askama::Template;
 use axum::extract::State;
@@ -11,6 +12,7 @@ use crate::clock;
 use crate::domain::Timestamp;
 use crate::domain::record::Entry;
 use crate::domain::subscription::Subscription;
+use crate::faces::api::dead_letters::Sight;
 use crate::faces::api::subscriptions::may_see;
 use crate::faces::codes;
 use crate::faces::problem::Problem;
@@ -20,6 +22,10 @@ use crate::flow::Caller;
 /// Subscriptions shown, and looked at for it.
 const SUBSCRIPTIONS_MAX: usize = 200;
 const SUBSCRIPTIONS_SCAN_MAX: usize = 2_000;
+
+/// Dead letters shown, and looked at for it.
+const LETTERS_MAX: usize = 20;
+const LETTERS_SCAN_MAX: usize = 200;
 
 /// Events shown.
 const EVENTS_MAX: usize = 50;
@@ -41,6 +47,7 @@ struct Home {
     manages: bool,
     subscriptions: Vec<SubscriptionRow>,
     more_subscriptions: bool,
+    letters: Vec<LetterRow>,
     events: Vec<EventRow>,
 }
 
@@ -58,6 +65,15 @@ struct SubscriptionRow {
     /// Offsets that it was not given since the log no longer had them; 0 for none.
     missed: u64,
     missed_newest: String,
+}
+
+struct LetterRow {
+    id: String,
+    time: String,
+    subscription: String,
+    code: &'static str,
+    attempts: usize,
+    outcome: String,
 }
 
 struct EventRow {
@@ -95,6 +111,7 @@ pub(crate) async fn home(
         manages: caller.grants.may_manage(),
         subscriptions,
         more_subscriptions,
+        letters: letters(&hub, &caller).await?,
         events: events(&hub, &caller).await?,
     };
     render(StatusCode::OK, &page)
@@ -133,6 +150,29 @@ fn subscription_row(hub: &App, subscription: &Subscription, now: Timestamp) -> S
         missed: lane.and_then(|lane| lane.gap).map_or(0, |gap| gap.total),
         missed_newest: lane.and_then(|lane| lane.gap).map_or(String::new(), phrase::gap),
     }
+}
+
+/// The newest dead letters that the caller may see, newest first.
+async fn letters(hub: &Hub, caller: &Caller) -> Result<Vec<LetterRow>, Problem> {
+    let mut rows = Vec::new();
+    if !caller.grants.may_manage() || hub.reader.counts().dead_letters == 0 {
+        return Ok(rows);
+    }
+    let mut sight = Sight::new(hub, caller);
+    for letter in hub.reader.dead_letters(None, LETTERS_SCAN_MAX).await? {
+        if rows.len() < LETTERS_MAX && sight.reaches(&letter).await? {
+            let outcome = letter.attempts.last().map(|last| last.outcome.to_string());
+            rows.push(LetterRow {
+                id: letter.name().to_string(),
+                time: letter.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                subscription: letter.subscription_id,
+                code: letter.reason.code(),
+                attempts: letter.attempts.len(),
+                outcome: letter.note.or(outcome).unwrap_or_default(),
+            });
+        }
+    }
+    Ok(rows)
 }
 
 /// The newest events that the caller may receive, newest first.

@@ -7,6 +7,8 @@ use crate::domain::attribute;
 use crate::domain::delivery::{Attempt, DeadLetter, Outcome};
 use crate::domain::event::{Event, Message};
 use crate::domain::grant::Grant;
+use crate::domain::job::Job;
+use crate::domain::letter::Id;
 use crate::domain::policy::{Class, Policy};
 use crate::domain::record::{Record, Token};
 use crate::domain::secret::Secret;
@@ -55,7 +57,44 @@ pub(super) fn record(record: &Record) -> Value {
             "from": missing.from,
             "to": missing.to,
         }}),
+        Record::Job(held) => json!({ "job": job(held) }),
+        Record::Redriven(redriven) => json!({ "redriven": {
+            "job": redriven.job,
+            "due": redriven.due.as_millisecond(),
+            "letters": redriven.letters.iter().map(|handed| json!([
+                handed.letter.to_string(), handed.key,
+            ])).collect::<Value>(),
+        }}),
+        Record::Forgotten(forgotten) => json!({ "forgotten": {
+            "letters": ids(&forgotten.letters),
+            "jobs": forgotten.jobs,
+            "why": format!("{:?}", forgotten.why),
+        }}),
     }
+}
+
+fn job(job: &Job) -> Value {
+    json!({
+        "id": job.id,
+        "owner": job.actor.owner,
+        "admin": job.actor.admin,
+        "ids": ids(&job.choice.ids),
+        "subscription": job.choice.subscription,
+        "code": job.choice.code,
+        "since": job.choice.since.map(|time| time.as_millisecond()),
+        "until": job.choice.until.map(|time| time.as_millisecond()),
+        "rate_per_second": job.rate_per_second,
+        "created_at": job.created_at.as_millisecond(),
+        "total": job.total,
+        "state": job.state.as_str(),
+        "ended_at": job.ended_at().map(|time| time.as_millisecond()),
+        "counts": format!("{:?}", job.counts),
+        "skipped": format!("{:?}", job.skipped),
+    })
+}
+
+fn ids(ids: &[Id]) -> Value {
+    ids.iter().map(Id::to_string).collect()
 }
 
 fn event(event: &Event) -> Value {

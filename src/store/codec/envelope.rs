@@ -12,8 +12,8 @@ use bincode::Options;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, delivery_v1, delivery_v2, delivery_v3, event_v1, subscription_v1, subscription_v2,
-    subscription_v3, subscription_v4, subscription_v5,
+    Error, delivery_v1, delivery_v2, delivery_v3, event_v1, job_v1, subscription_v1,
+    subscription_v2, subscription_v3, subscription_v4, subscription_v5,
 };
 use crate::domain::Timestamp;
 use crate::domain::gap::Missing;
@@ -36,6 +36,9 @@ const SETTLED: u8 = 7;
 const DEAD_LETTER: u8 = 8;
 const PROGRESS: u8 = 9;
 const GAP: u8 = 10;
+const JOB: u8 = 11;
+const REDRIVEN: u8 = 12;
+const FORGOTTEN: u8 = 13;
 const REPLAY: u8 = 14;
 const REPLAY_ENDED: u8 = 15;
 const EXPIRY_TOLD: u8 = 16;
@@ -68,6 +71,9 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Gap { subscription, missing } => {
             body(GAP, &(subscription, missing.from, missing.to), out)
         }
+        Record::Job(job) => body(JOB, &job_v1::Job::from(&**job), out),
+        Record::Redriven(redriven) => body(REDRIVEN, &job_v1::Redriven::from(&**redriven), out),
+        Record::Forgotten(it) => body(FORGOTTEN, &job_v1::Forgotten::from(&**it), out),
         Record::Replay(replay) => {
             body(REPLAY, &(replay.subscription, replay.from, replay.to, replay.cursor), out)
         }
@@ -153,7 +159,22 @@ pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Record, Error> {
             let missing = Missing { from, to };
             Record::Gap { subscription, missing }
         }),
-        (kind, version) => Err(Error::Newer { kind, version }),
+        (kind, version) => read_of_jobs(kind, version, body),
+    }
+}
+
+fn read_of_jobs(kind: u8, version: u8, body: &[u8]) -> Result<Record, Error> {
+    match (kind, version) {
+        (JOB, 1) => read::<job_v1::Job>(body)?.try_into().map(|job| Record::Job(Arc::new(job))),
+        (REDRIVEN, 1) => {
+            let held = read::<job_v1::Redriven>(body)?;
+            held.try_into().map(|redriven| Record::Redriven(Arc::new(redriven)))
+        }
+        (FORGOTTEN, 1) => {
+            let held = read::<job_v1::Forgotten>(body)?;
+            Ok(Record::Forgotten(Arc::new(held.into())))
+        }
+        _ => Err(Error::Newer { kind, version }),
     }
 }
 

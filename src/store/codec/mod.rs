@@ -12,11 +12,16 @@ mod describe;
 mod envelope;
 mod event_v1;
 #[cfg(test)]
+mod job_samples;
+mod job_v1;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod samples_wishes;
+#[cfg(test)]
+mod strategies;
 mod subscription_v1;
 mod subscription_v2;
 mod subscription_v3;
@@ -26,12 +31,14 @@ mod subscription_v5;
 mod tests;
 
 pub(crate) use envelope::{decode, encode, from_bytes, to_bytes};
+#[cfg(test)]
+pub(crate) use job_samples::job as sample_job;
 
 use crate::domain::Invalid;
 
 /// Which kinds and versions of records there are: one more with each that is added. Files note it,
 /// so that an older release knows at once that it cannot read them.
-pub(crate) const LEVEL: u32 = 7;
+pub(crate) const LEVEL: u32 = 8;
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

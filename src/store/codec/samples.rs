@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::samples_wishes;
+use super::{job_samples, samples_wishes};
 use crate::domain::Timestamp;
 use crate::domain::attribute::Value;
 use crate::domain::delivery::{Answer, Attempt, DeadLetter, Excerpt, Outcome, Reason, Retry, Sent};
@@ -113,7 +113,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
 
 /// One record of each kind.
 pub(super) fn every_kind() -> Vec<Record> {
-    vec![
+    let mut all = vec![
         Record::Event(Arc::new(event())),
         Record::Subscription(Arc::new(subscription())),
         Record::SubscriptionRemoved { number: 7, id: "sub_1".to_owned() },
@@ -153,7 +153,9 @@ pub(super) fn every_kind() -> Vec<Record> {
             ..Progress::default()
         })),
         Record::Gap { subscription: 7, missing: Missing { from: 10, to: 1 << 33 } },
-    ]
+    ];
+    all.extend(job_samples::every_kind());
+    all
 }
 
 /// One record of each kind, then one for each variant of their parts.
@@ -356,7 +358,7 @@ fn detailed() -> Vec<Record> {
     let letters =
         [Reason::Template, Reason::Hops].map(|reason| Record::DeadLetter(Arc::new(letter(reason))));
     let mut all = vec![Record::Retry(Arc::new(retry)), Record::Retry(Arc::new(late))];
-    all.extend(letters);
+    all.extend(letters.into_iter().chain(job_samples::every_variant()));
     all.extend([
         Record::Replay(Arc::new(Replay { subscription: 7, from: 1, to: 9, cursor: 4 })),
         Record::ReplayEnded { subscription: 7 },

@@ -78,14 +78,17 @@ impl Spares {
     pub(crate) fn recycle(&self) -> io::Result<()> {
         while let Some((path, capacity)) = self.next_unread() {
             let full = self.free.lock().expect("no panic while it is held").len() >= SPARES_MAX;
-            let spare = (!full && capacity == self.size).then(|| path.with_extension("spare"));
+            let mut spare = (!full && capacity == self.size).then(|| path.with_extension("spare"));
             let done = match &spare {
                 Some(spare) => self.host.rename(&path, spare),
                 None => self.host.remove(&path),
             };
             match done {
-                // It went the last time, and only the sync below failed.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // It went the last time, and only the sync below failed. Then it may have been
+                // removed, since there were enough.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    spare = spare.filter(|spare| self.host.open(spare).is_ok());
+                }
                 done => done?,
             }
             // Nothing may be overwritten under a name that still says what was there.

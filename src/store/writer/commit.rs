@@ -165,6 +165,9 @@ fn note_token(core: &Core, entry: &Entry) {
         | Record::DeadLetter(_)
         | Record::Progress(_)
         | Record::Gap { .. }
+        | Record::Job(_)
+        | Record::Redriven(_)
+        | Record::Forgotten(_)
         | Record::Replay(_)
         | Record::ReplayEnded { .. }
         | Record::ExpiryTold { .. } => {}

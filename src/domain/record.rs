@@ -184,6 +184,10 @@ impl Entry {
 
     /// Bytes that the entry holds in memory, roughly.
     pub fn weight(&self) -> usize {
-        self.event().map_or(256, Event::weight)
+        match &self.record {
+            Record::Event(event) => event.weight(),
+            Record::Subscription(held) => held.weight(),
+            _ => 256,
+        }
     }
 }

@@ -182,6 +182,19 @@ impl Subscription {
         }
     }
 
+    /// Bytes that it holds in memory, roughly.
+    pub fn weight(&self) -> usize {
+        let policy = &self.wish.policy;
+        let lists = policy.retry.len() * 16 + (policy.retry_on.len() + policy.ignore.len()) * 4;
+        let labels = self.wish.labels.iter().map(|(key, value)| key.len() + value.len() + 96);
+        let url = match &self.wish.sink {
+            Sink::Http { url, headers, .. } => url.as_str().len() + headers.len() * 128,
+            Sink::Steps => 0,
+        };
+        // What filter and template hold beside their own places is not counted up.
+        size_of::<Self>() + self.id.len() + lists + labels.sum::<usize>() + url + 256
+    }
+
     /// Whether it has not ended, be it that nobody wrote that down yet.
     pub fn check_live(&self, now: Timestamp) -> Result<(), End> {
         match self.state {

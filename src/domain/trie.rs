@@ -13,24 +13,82 @@ pub struct Trie<T> {
     entries: usize,
 }
 
+// Small, since there is one for each level of each filter: what most nodes have not takes no room.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "most nodes have no table, and are many")]
 struct Node<T> {
-    levels: HashMap<Box<str>, Node<T>>,
+    levels: Option<Box<HashMap<Box<str>, Node<T>>>>,
     any: Option<Box<Node<T>>>,
-    // In order, so that taking one out takes no longer where there are many.
-    rest: BTreeSet<T>,
-    here: BTreeSet<T>,
+    rest: Values<T>,
+    here: Values<T>,
+}
+
+/// Values in order, so that taking one out takes no longer where there are many.
+#[derive(Debug)]
+#[expect(clippy::box_collection, reason = "most hold one value, and are many")]
+enum Values<T> {
+    None,
+    One(T),
+    Many(Box<BTreeSet<T>>),
 }
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { levels: HashMap::new(), any: None, rest: BTreeSet::new(), here: BTreeSet::new() }
+        Self { levels: None, any: None, rest: Values::None, here: Values::None }
     }
 }
 
 impl<T> Node<T> {
     fn is_empty(&self) -> bool {
-        self.levels.is_empty() && self.any.is_none() && self.rest.is_empty() && self.here.is_empty()
+        let is_none = |values: &Values<T>| matches!(values, Values::None);
+        self.levels.is_none() && self.any.is_none() && is_none(&self.rest) && is_none(&self.here)
+    }
+}
+
+impl<T> Values<T> {
+    fn each<'a>(&'a self, found: &mut impl FnMut(&'a T)) {
+        match self {
+            Self::None => {}
+            Self::One(value) => found(value),
+            Self::Many(values) => values.iter().for_each(found),
+        }
+    }
+}
+
+impl<T: Ord> Values<T> {
+    /// False: it was there before.
+    fn insert(&mut self, value: T) -> bool {
+        match std::mem::replace(self, Self::None) {
+            Self::None => {
+                *self = Self::One(value);
+                true
+            }
+            Self::One(held) => {
+                let is_new = held != value;
+                *self = match is_new {
+                    true => Self::Many(Box::new(BTreeSet::from([held, value]))),
+                    false => Self::One(held),
+                };
+                is_new
+            }
+            Self::Many(mut values) => {
+                let is_new = values.insert(value);
+                *self = Self::Many(values);
+                is_new
+            }
+        }
+    }
+
+    fn remove(&mut self, value: &T) -> bool {
+        let (is_removed, is_empty) = match self {
+            Self::None => (false, true),
+            Self::One(held) => (held == value, held == value),
+            Self::Many(values) => (values.remove(value), values.is_empty()),
+        };
+        if is_empty {
+            *self = Self::None;
+        }
+        is_removed
     }
 }
 
@@ -51,7 +109,10 @@ impl<T: Ord> Trie<T> {
                     return;
                 }
                 "+" => node = node.any.get_or_insert_default(),
-                name => node = node.levels.entry(name.into()).or_default(),
+                name => {
+                    let levels = node.levels.get_or_insert_default();
+                    node = levels.entry(name.into()).or_default();
+                }
             }
         }
         self.entries += usize::from(node.here.insert(value));
@@ -84,13 +145,13 @@ impl<T: Ord> Trie<T> {
 
 fn walk<'a, T>(node: &'a Node<T>, levels: &[&str], reserved: bool, found: &mut impl FnMut(&'a T)) {
     if !reserved {
-        node.rest.iter().for_each(&mut *found);
+        node.rest.each(found);
     }
     let Some((first, below)) = levels.split_first() else {
-        node.here.iter().for_each(found);
+        node.here.each(found);
         return;
     };
-    if let Some(child) = node.levels.get(*first) {
+    if let Some(child) = node.levels.as_ref().and_then(|levels| levels.get(*first)) {
         walk(child, below, false, found);
     }
     if let (Some(any), false) = (&node.any, reserved) {
@@ -113,10 +174,14 @@ fn remove_below<T: Ord>(node: &mut Node<T>, levels: &[&str], value: &T) -> bool 
             removed
         }
         name => {
-            let Some(child) = node.levels.get_mut(name) else { return false };
+            let Some(levels) = &mut node.levels else { return false };
+            let Some(child) = levels.get_mut(name) else { return false };
             let removed = remove_below(child, below, value);
             if child.is_empty() {
-                node.levels.remove(name);
+                levels.remove(name);
+            }
+            if levels.is_empty() {
+                node.levels = None;
             }
             removed
         }

@@ -216,7 +216,7 @@ impl Roster {
                 // As the fold has it, which does not know what is the oldest.
                 lane.noted = Some(if held.wish.start == Start::Earliest { 0 } else { position });
                 self.view.insert(number, lane.stats.clone());
-                self.lanes.insert(number, lane);
+                self.lanes.insert(number, Box::new(lane));
             }
         }
         self.touch(number);

@@ -42,7 +42,8 @@ pub(super) struct Read {
 /// Every lane.
 #[derive(Debug)]
 pub(super) struct Roster {
-    pub(super) lanes: HashMap<u32, Lane>,
+    /// In boxes: a table that has just grown is half empty.
+    pub(super) lanes: HashMap<u32, Box<Lane>>,
     /// Every event before it was matched.
     pub(super) matched: Offset,
     /// The oldest record in the log: where a reader of everything begins.
@@ -130,7 +131,7 @@ impl Roster {
         lane.noted = cursor;
         lane.stats.set_gap(gap);
         self.view.insert(number, lane.stats.clone());
-        self.lanes.insert(number, lane);
+        self.lanes.insert(number, Box::new(lane));
         self.touch(number);
     }
 

@@ -120,9 +120,10 @@ pub(super) enum Unsent {
 /// Carries an attempt out.
 pub(super) async fn run(task: Task, tools: Arc<Tools>) -> Report {
     let (at, watch) = (clock::now(), Stopwatch::start());
-    let mut run = Run { task, tools: &tools, at, watch, step: 0 };
+    let mut run = Run { task, tools: &tools, at, watch, trace: clock::trace(), step: 0 };
     if let Encoding::Batch(_) = run.task.subscription.wish.encoding {
-        return run.deliver_batch().await;
+        // In boxes: what is seldom needed does not make every attempt larger.
+        return Box::pin(run.deliver_batch()).await;
     }
     let (entry, result) = match run.find(&run.task.begin).await {
         Ok(entry) => {
@@ -150,6 +151,8 @@ pub(super) struct Run<'a> {
     pub(super) tools: &'a Tools,
     pub(super) at: Timestamp,
     watch: Stopwatch,
+    /// The trace that it begins, where its event names none.
+    trace: (u128, u64),
     /// The template's step that it is at.
     pub(super) step: usize,
 }
@@ -201,11 +204,15 @@ impl Run<'_> {
         };
         let subscription = self.task.subscription.clone();
         match &subscription.wish.encoding {
-            Encoding::Template(template) => self.take_steps(template, event).await,
-            _ => match self.occasion(event, &subscription).whole() {
-                Ok(made) => self.send(made, true).await.map(|(tried, _answer)| tried),
-                Err(unmade) => self.unmade(unmade),
-            },
+            Encoding::Template(template) => Box::pin(self.take_steps(template, event)).await,
+            _ => {
+                let occasion = self.occasion(event, &subscription);
+                let again = || occasion.whole().ok().map(|made| made.sent());
+                match occasion.whole() {
+                    Ok(made) => self.send(made, true, again).await.map(|(tried, _answer)| tried),
+                    Err(unmade) => self.unmade(unmade),
+                }
+            }
         }
     }
 
@@ -216,20 +223,20 @@ impl Run<'_> {
     ) -> Occasion<'a> {
         let Begin { offset, number: attempt, .. } = self.task.begin;
         let (replay, vault) = (self.task.replay, self.tools.keyring.vault());
-        let (test, at) = (false, self.at);
-        Occasion { subscription, event, offset, attempt, replay, test, at, vault }
+        let (test, at, trace) = (false, self.at, self.trace);
+        Occasion { subscription, event, offset, attempt, replay, test, at, trace, vault }
     }
 
     /// Sends one request, to the server that the lane delivers to or to another one. The answer,
-    /// where there was one.
+    /// where there was one. `again` shows the request: it is kept where it was no success.
     pub(super) async fn send(
         &self,
         mut made: Made,
         of_server: bool,
+        again: impl Fn() -> Option<Sent>,
     ) -> Result<(Tried, Option<dial::Answer>), Unsent> {
         let policy = &self.task.subscription.wish.policy;
         let identity = made.identity.take();
-        let kept = made.clone();
         let request = made.into_request().map_err(unmakeable)?;
         let client = &self.tools.client;
         let sent = client.send_as(request, identity.as_ref(), policy.timeout).await;
@@ -249,7 +256,7 @@ impl Run<'_> {
         if !is_done {
             let part = |answer| excerpt(answer, ANSWER_HEADERS_KEPT_MAX, ANSWER_BODY_KEPT_MAX);
             attempt.answer = answer.as_ref().map(|answer| Box::new(part(answer)));
-            request = Some(kept.sent());
+            request = again();
         }
         Ok((Tried { attempt, request, of_server }, answer))
     }

@@ -102,8 +102,10 @@ impl Run<'_> {
             return Err(Unsent::Unmakeable(Reason::EventGone, why));
         };
         let subscription = self.task.subscription.clone();
-        match self.occasion(first, &subscription).batch(&events) {
-            Ok(made) => self.send(made, true).await.map(|(tried, _answer)| tried),
+        let occasion = self.occasion(first, &subscription);
+        let again = || occasion.batch(&events).ok().map(|made| made.sent());
+        match occasion.batch(&events) {
+            Ok(made) => self.send(made, true, again).await.map(|(tried, _answer)| tried),
             Err(unmade) => self.unmade(unmade),
         }
     }

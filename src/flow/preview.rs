@@ -240,7 +240,8 @@ impl Tools {
         at: Timestamp,
     ) -> Occasion<'a> {
         let (attempt, replay, test, vault) = (1, false, false, self.keyring.vault());
-        Occasion { subscription, event, offset, attempt, replay, test, at, vault }
+        let trace = clock::trace();
+        Occasion { subscription, event, offset, attempt, replay, test, at, trace, vault }
     }
 
     fn plan_steps(&self, template: &Template, occasion: &Occasion<'_>) -> Vec<Planned> {

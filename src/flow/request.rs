@@ -7,7 +7,6 @@ use http_body_util::Full;
 use url::Url;
 
 use super::keyring;
-use crate::clock;
 use crate::domain::cloudevents::{self, STRUCTURED};
 use crate::domain::delivery::{Excerpt, Sent, delivery_id};
 use crate::domain::encoding::Encoding;
@@ -56,6 +55,8 @@ pub(crate) struct Occasion<'a> {
     /// It is a test: the event is not in the log, and no delivery may be taken for this one.
     pub(crate) test: bool,
     pub(crate) at: Timestamp,
+    /// The trace that it begins, where its event names none.
+    pub(crate) trace: (u128, u64),
     /// Opens the subscription's secrets.
     pub(crate) vault: &'a Vault,
 }
@@ -145,7 +146,7 @@ impl Occasion<'_> {
         if self.replay {
             hub("tidings-replay", "true")?;
         }
-        hub("traceparent", &traceparent(self.event))?;
+        hub("traceparent", &traceparent(self.event, self.trace))?;
         hub("user-agent", concat!("tidings/", env!("CARGO_PKG_VERSION")))?;
         let id = step_id(&self.id(), step);
         hub("webhook-id", &id)?;
@@ -235,12 +236,9 @@ fn content(encoding: &Encoding, event: &Event) -> (HeaderMap, Bytes) {
 }
 
 /// The trace that the event names, or the beginning of one (W3C Trace Context, section 3.2).
-fn traceparent(event: &Event) -> String {
+fn traceparent(event: &Event, (trace, span): (u128, u64)) -> String {
     match event.attribute("traceparent") {
         Some(given) if given.len() == 55 && given.is_ascii() => given.into_owned(),
-        Some(_) | None => {
-            let (trace, span) = clock::trace();
-            format!("00-{trace:032x}-{span:016x}-00")
-        }
+        Some(_) | None => format!("00-{trace:032x}-{span:016x}-00"),
     }
 }

@@ -39,7 +39,9 @@ impl Run<'_> {
                         Err(unmade) => return self.unmade(unmade),
                     };
                     let of_server = made.url.origin().ascii_serialization() == *self.task.server;
-                    let (tried, answer) = self.send(made, of_server).await?;
+                    let kept = made.clone();
+                    let again = || Some(kept.sent());
+                    let (tried, answer) = self.send(made, of_server, again).await?;
                     let response = self.capture(template, answer.as_ref());
                     (tried, response)
                 }

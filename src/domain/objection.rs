@@ -104,7 +104,8 @@ mod tests {
         let facts = Facts::new(&event);
         let mut held = subscription(1, 600);
         assert_eq!(held.objection(&facts), None);
-        held.wish.policy.sample = Some(Sample { parts: 0, key: None });
+        std::sync::Arc::make_mut(&mut held.wish.policy).sample =
+            Some(Sample { parts: 0, key: None });
         let said = held.objection(&facts).expect("none is taken");
         assert_eq!((said.by, said.refusal.pointer.as_str()), (By::Sample, "/policy/sample"));
         held.wish.filter = Filter::parse(&json!({"all": [{"topic": "x"}]})).expect("valid");

@@ -34,7 +34,7 @@ pub(crate) fn wish() -> Wish {
         signing: Signing::None,
         lease: Asked::Seconds(600),
         start: Start::Now,
-        policy: Policy::default(),
+        policy: Policy::default().into(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! encoding, signed, to a sink, under a policy.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::encoding::Encoding;
 use super::filter::Filter;
@@ -43,8 +44,8 @@ pub struct Wish {
     pub lease: Asked,
     /// From where.
     pub start: Start,
-    /// Tried how hard.
-    pub policy: Policy,
+    /// Tried how hard. Shared where many ask for the same.
+    pub policy: Arc<Policy>,
 }
 
 /// How deliveries are signed.

@@ -87,14 +87,14 @@ mod tests {
         let mut held = samples::subscription(1, 600);
         let event = event(1, &json!({"page": "en/7"}));
         assert_eq!(held.order_key(&event), None, "no ordering by key");
-        held.wish.policy.ordering = Ordering::Key;
+        std::sync::Arc::make_mut(&mut held.wish.policy).ordering = Ordering::Key;
         assert_eq!(held.order_key(&event).as_deref(), Some("a"));
         held.wish.filter =
             Filter::parse(&json!({"data": {"path": "page", "regex": "^(?<wiki>[a-z]+)/"}}))
                 .expect("valid");
         let check = |text: &str, expected: Option<&str>| {
             let mut held = held.clone();
-            held.wish.policy.key = line(text);
+            std::sync::Arc::make_mut(&mut held.wish.policy).key = line(text);
             assert_eq!(held.order_key(&event).as_deref(), expected, "{text}");
         };
         check("{{data.page}}", Some("en/7"));
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_delay_is_a_time_or_none() {
         let mut held = samples::subscription(1, 600);
-        held.wish.policy.delay_until = line("{{data.at}}");
+        std::sync::Arc::make_mut(&mut held.wish.policy).delay_until = line("{{data.at}}");
         let check = |at: serde_json::Value, expected: Option<i64>| {
             let until = held.delayed_until(&event(1, &json!({"at": at})));
             assert_eq!(until.map(Timestamp::as_second), expected, "{at}");
@@ -126,7 +126,7 @@ mod tests {
         };
         assert_eq!(taken(&held), 2_000);
         let check = |held: &mut Subscription, parts, key: Option<Line>| {
-            held.wish.policy.sample = Some(Sample { parts, key });
+            std::sync::Arc::make_mut(&mut held.wish.policy).sample = Some(Sample { parts, key });
             assert_eq!(taken(held), taken(held));
             taken(held)
         };

@@ -271,7 +271,8 @@ impl Lane {
             oldest: self.strand.oldest(),
         });
         if let Some(replay) = replay {
-            self.stats.set_replay(Replay { cursor: replay.cursor(), ..replay.asked });
+            let shown = Replay { cursor: replay.cursor(), ..replay.asked };
+            self.stats.set_replay(Some(shown));
         }
     }
 }

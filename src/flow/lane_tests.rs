@@ -20,7 +20,7 @@ const LIMITS: Limits = Limits {
 
 fn lane(policy: Policy) -> Lane {
     let mut held = subscription(1, 1_000);
-    held.wish.policy = policy;
+    held.wish.policy = policy.into();
     Lane::new(Arc::new(held), "http://worker.lan".into(), 0, Mode::Live)
 }
 
@@ -239,7 +239,7 @@ fn a_changed_filter_looks_again_at_all_that_was_not_started() {
     let mut lane = ordered(Ordering::None);
     lane.subscription = Arc::new(Subscription {
         wish: Wish {
-            policy: Policy { max_in_flight: 1, ..Policy::default() },
+            policy: Policy { max_in_flight: 1, ..Policy::default() }.into(),
             ..lane.subscription.wish.clone()
         },
         ..(*lane.subscription).clone()

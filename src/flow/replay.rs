@@ -64,7 +64,7 @@ impl Roster {
     pub(super) fn end_replay(&mut self, number: u32) {
         if let Some(lane) = self.lanes.get_mut(&number) {
             lane.replay = None;
-            lane.stats.clear_replay();
+            lane.stats.set_replay(None);
             self.touch(number);
         }
     }

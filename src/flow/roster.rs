@@ -17,8 +17,12 @@ use crate::domain::breaker::Rules;
 use crate::domain::command::Overtaken;
 use crate::domain::delivery::Retry;
 use crate::domain::gap::Gap;
+use crate::domain::policy::Policy;
 use crate::domain::subscription::Subscription;
 use crate::domain::{Offset, Timestamp};
+
+/// Policies that are remembered, to be shared.
+const POLICIES_MAX: usize = 64;
 
 /// Something that is to happen at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +74,8 @@ pub(super) struct Roster {
     pub(super) replaced_replays: Vec<(u32, Offset)>,
     pub(super) replays_over: Vec<u32>,
     pub(super) found: Vec<u32>,
+    /// Policies that many may ask for.
+    policies: Vec<Arc<Policy>>,
     pub(super) limits: Limits,
     pub(super) gate: Gate,
     pub(super) view: Lanes,
@@ -102,6 +108,7 @@ impl Roster {
             replaced_replays: Vec::new(),
             replays_over: Vec::new(),
             found: Vec::new(),
+            policies: Vec::new(),
             limits,
             gate,
             view,
@@ -111,7 +118,7 @@ impl Roster {
     /// Takes a subscription in as it was when the hub last stopped. `cursor` is the tables' row.
     pub(super) fn restore(
         &mut self,
-        subscription: Subscription,
+        mut subscription: Subscription,
         cursor: Option<Offset>,
         gap: Option<Gap>,
         now: Timestamp,
@@ -123,6 +130,7 @@ impl Roster {
             Some(cursor) if cursor < self.matched => Mode::Behind { reading: false },
             Some(_) | None => Mode::Live,
         };
+        self.share_policy(&mut subscription);
         let number = subscription.number;
         self.index.insert(number, &subscription.wish.filter);
         let position = cursor.unwrap_or(self.matched);
@@ -133,6 +141,16 @@ impl Roster {
         self.view.insert(number, lane.stats.clone());
         self.lanes.insert(number, Box::new(lane));
         self.touch(number);
+    }
+
+    /// Gives a subscription the policy of another one that asks for the same.
+    fn share_policy(&mut self, subscription: &mut Subscription) {
+        let own = &mut subscription.wish.policy;
+        match self.policies.iter().find(|held| *held == own) {
+            Some(held) => own.clone_from(held),
+            None if self.policies.len() < POLICIES_MAX => self.policies.push(own.clone()),
+            None => {}
+        }
     }
 
     /// Lanes that came to records which the log no longer has, since this was last asked.

@@ -1,7 +1,7 @@
 //! What one lane shows: counters that it sets and others look at, without disturbing it.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::lanes::LaneStatus;
@@ -25,18 +25,18 @@ pub(super) struct Stats {
     lagging: AtomicBool,
     /// Milliseconds after 1970, or `NONE`.
     oldest: AtomicI64,
-    /// What is there only where it is needed. Guards memory only.
-    rest: Mutex<Rest>,
+    /// What is there once something has happened. Guards memory only.
+    rest: Mutex<Option<Box<Rest>>>,
 }
 
 #[derive(Debug, Default)]
 struct Rest {
     last_error: Option<String>,
-    gap: Option<Box<Gap>>,
-    replay: Option<Box<Replay>>,
+    gap: Option<Gap>,
+    replay: Option<Replay>,
     parked_until: Option<Timestamp>,
     /// How long attempts take, and how late events are done.
-    latencies: Option<Box<(Latency, Latency)>>,
+    latencies: (Latency, Latency),
 }
 
 /// Where a lane stands.
@@ -71,7 +71,8 @@ impl Stats {
         let lagging = self.lagging.load(Ordering::Relaxed);
         let cursor = self.cursor.load(Ordering::Relaxed);
         let oldest = self.oldest.load(Ordering::Relaxed);
-        let rest = self.rest();
+        let held = self.held();
+        let rest = held.as_deref();
         let of = |latency: &Latency| Some((latency.quantile(50)?, latency.quantile(99)?));
         LaneStatus {
             cursor: if lagging { cursor } else { matched.max(cursor) },
@@ -79,15 +80,15 @@ impl Stats {
             queued: self.queued.load(Ordering::Relaxed),
             retrying: self.retrying.load(Ordering::Relaxed),
             oldest: Timestamp::from_millisecond(oldest).ok().filter(|_| lagging),
-            attempt: rest.latencies.as_ref().and_then(|both| of(&both.0)),
-            delay: rest.latencies.as_ref().and_then(|both| of(&both.1)),
+            attempt: rest.and_then(|rest| of(&rest.latencies.0)),
+            delay: rest.and_then(|rest| of(&rest.latencies.1)),
             delivered: self.delivered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             lagging,
-            last_error: rest.last_error.clone(),
-            parked_until: rest.parked_until,
-            gap: rest.gap.as_deref().copied(),
-            replay: rest.replay.as_deref().copied(),
+            last_error: rest.and_then(|rest| rest.last_error.clone()),
+            parked_until: rest.and_then(|rest| rest.parked_until),
+            gap: rest.and_then(|rest| rest.gap),
+            replay: rest.and_then(|rest| rest.replay),
         }
     }
 
@@ -104,46 +105,52 @@ impl Stats {
     }
 
     pub(super) fn gap(&self) -> Option<Gap> {
-        self.rest().gap.as_deref().copied()
+        self.held().as_ref().and_then(|rest| rest.gap)
     }
 
     pub(super) fn last_error(&self) -> Option<String> {
-        self.rest().last_error.clone()
+        self.held().as_ref().and_then(|rest| rest.last_error.clone())
     }
 
     pub(super) fn set_gap(&self, gap: Option<Gap>) {
-        self.rest().gap = gap.map(Box::new);
+        if gap.is_some() || self.held().is_some() {
+            self.change(|rest| rest.gap = gap);
+        }
     }
 
-    pub(super) fn set_replay(&self, replay: Replay) {
-        self.rest().replay = Some(Box::new(replay));
-    }
-
-    pub(super) fn clear_replay(&self) {
-        self.rest().replay = None;
+    pub(super) fn set_replay(&self, replay: Option<Replay>) {
+        if replay.is_some() || self.held().is_some() {
+            self.change(|rest| rest.replay = replay);
+        }
     }
 
     pub(super) fn set_parked_until(&self, until: Option<Timestamp>) {
-        self.rest().parked_until = until;
+        if until.is_some() || self.held().is_some() {
+            self.change(|rest| rest.parked_until = until);
+        }
     }
 
     /// Counts an event that is done: how long its attempt took, and how long ago it was stored.
     pub(super) fn count_delivered(&self, took: Duration, delay: Option<Duration>) {
         self.delivered.fetch_add(1, Ordering::Relaxed);
-        let mut rest = self.rest();
-        let latencies = rest.latencies.get_or_insert_default();
-        latencies.0.add(took);
-        if let Some(delay) = delay {
-            latencies.1.add(delay);
-        }
+        self.change(|rest| {
+            rest.latencies.0.add(took);
+            if let Some(delay) = delay {
+                rest.latencies.1.add(delay);
+            }
+        });
     }
 
     pub(super) fn count_failed(&self, why: String) {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        self.rest().last_error = Some(why);
+        self.change(|rest| rest.last_error = Some(why));
     }
 
-    fn rest(&self) -> std::sync::MutexGuard<'_, Rest> {
+    fn change(&self, change: impl FnOnce(&mut Rest)) {
+        change(self.held().get_or_insert_default());
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Box<Rest>>> {
         self.rest.lock().expect("no panic while it is held")
     }
 }

@@ -236,7 +236,7 @@ mod tests {
         let mut held = samples::subscription(number, expires);
         held.owner = Some("t".to_owned());
         held.wish.start = Start::Earliest;
-        held.wish.policy.hold = Some(1 << 20);
+        std::sync::Arc::make_mut(&mut held.wish.policy).hold = Some(1 << 20);
         held.state = state;
         Record::Subscription(Arc::new(held))
     }

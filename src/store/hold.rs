@@ -46,7 +46,7 @@ mod tests {
 
     fn held(number: u32, state: State, hold: Option<u64>) -> Record {
         let mut held = subscription(number, 60);
-        held.wish.policy.hold = hold;
+        std::sync::Arc::make_mut(&mut held.wish.policy).hold = hold;
         held.state = state;
         Record::Subscription(Arc::new(held))
     }

@@ -116,6 +116,7 @@ impl Commands {
             true => Signing::StandardWebhooks(Keys::new(self.key())),
             false => Signing::None,
         };
+        let policy = policy.into();
         let wish = Wish { lease, start, sink, policy, signing, ..wish() };
         Command::Put(Box::new(Put { id, wish, actor: self.actor(), expect }))
     }
@@ -284,7 +285,7 @@ fn wish() -> Wish {
         signing: Signing::None,
         lease: Asked::Default,
         start: Start::Now,
-        policy: Policy::default(),
+        policy: Policy::default().into(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! errors carry the JSON pointer of what is wrong.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -79,6 +80,7 @@ pub(crate) fn parse(value: &Value, context: Context<'_>) -> Result<Parsed, Inval
         .get("policy")
         .map_or(Ok(Policy::default()), |field| shape_policy::parse(&field, context.hold_max))?;
     fields.done(&READ_ONLY)?;
+    let policy = Arc::new(policy);
     let wish = Wish { name, labels, filter, sink, encoding, signing, lease, start, policy };
     wish.check()?;
     Ok(Parsed { wish, made_secret, start_time })
@@ -149,7 +151,7 @@ mod tests {
         let Parsed { wish, made_secret, .. } = parse(&minimal(), NEW).expect("minimal");
         assert_eq!((wish.encoding, wish.start), (Encoding::Structured, Start::Now));
         assert_eq!((wish.lease, wish.signing), (Asked::Default, Signing::None));
-        assert_eq!((wish.policy, made_secret), (Policy::default(), None));
+        assert_eq!((&*wish.policy, made_secret), (&Policy::default(), None));
     }
 
     #[test]

@@ -47,7 +47,7 @@ proptest! {
         }
         let record = Record::Subscription(Arc::new(before.clone()));
         prop_assert_eq!(from_bytes(&second).expect("own bytes"), record);
-        before.wish.policy.hold = None;
+        std::sync::Arc::make_mut(&mut before.wish.policy).hold = None;
         let record = Record::Subscription(Arc::new(before));
         prop_assert_eq!(from_bytes(&bytes).expect("own bytes"), record);
     }

@@ -82,14 +82,14 @@ pub(super) fn subscription() -> Subscription {
             signing: Signing::StandardWebhooks(Keys::new(Key::new(Scheme::V1, [7; 32]))),
             lease: Asked::Seconds(3_600),
             start: Start::Offset(12),
-            policy: Policy {
+            policy: Arc::new(Policy {
                 ordering: Ordering::Key,
                 ignore: vec![Class::Status(412), Class::Network, Class::Hundred(4)],
                 max_age: Some(Duration::from_secs(60)),
                 rate_per_second: Some(5),
                 hold: Some(512 << 20),
                 ..Policy::default()
-            },
+            }),
         },
         lease: Some(Lease { seconds: 3_600, expires_at: at(1_700_000_000_000) }),
         state: State::Ended(End::Gone, at(1_700_000_000_001)),
@@ -225,7 +225,7 @@ fn wishes() -> Vec<Wish> {
     all.extend([Method::Post, Method::Put, Method::Patch].map(|m| Wish { sink: to(m), ..wish() }));
     let encodings = [Encoding::Structured, Encoding::Binary, Encoding::Raw];
     all.extend(encodings.map(|encoding| Wish { encoding, ..wish() }));
-    all.extend(policies().into_iter().map(|policy| Wish { policy, ..wish() }));
+    all.extend(policies().into_iter().map(|policy| Wish { policy: policy.into(), ..wish() }));
     all.extend(samples_wishes::added(&wish()));
     all
 }

@@ -44,10 +44,10 @@ fn templates(wish: &Wish) -> Vec<Wish> {
         Wish {
             encoding: Encoding::Template(Arc::new(template)),
             sink: Sink::Steps,
-            policy,
+            policy: policy.into(),
             ..wish.clone()
         },
-        Wish { policy: Policy { sample: sampled, ..Policy::default() }, ..wish.clone() },
+        Wish { policy: Policy { sample: sampled, ..Policy::default() }.into(), ..wish.clone() },
     ]
 }
 

@@ -180,7 +180,7 @@ pub(super) fn subscriptions() -> impl Strategy<Value = Subscription> {
         held.wish.name = name;
         let (filter, sink, encoding, signing, policy, asked, start) = wish;
         (held.wish.filter, held.wish.sink, held.wish.encoding) = (filter, sink, encoding);
-        (held.wish.signing, held.wish.policy) = (signing, policy);
+        (held.wish.signing, held.wish.policy) = (signing, policy.into());
         (held.wish.lease, held.wish.start) = (asked, start);
         held
     })

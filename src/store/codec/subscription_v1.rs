@@ -1,6 +1,7 @@
 //! Version 1 of the subscription record. Frozen: never changed, only followed by a version 2.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -124,7 +125,7 @@ impl From<&domain::Subscription> for Subscription {
                 Start::Earliest => StartAt::Earliest,
                 Start::Offset(offset) => StartAt::Offset(offset),
             },
-            policy: Policy::from(&held.wish.policy),
+            policy: Policy::from(&*held.wish.policy),
             state: match held.state {
                 // What version 1 cannot say, version 3 does.
                 State::Active | State::Parked(_) => Standing::Active,
@@ -175,7 +176,7 @@ impl TryFrom<Subscription> for domain::Subscription {
                     StartAt::Earliest => Start::Earliest,
                     StartAt::Offset(offset) => Start::Offset(offset),
                 },
-                policy: held.policy.try_into()?,
+                policy: Arc::new(held.policy.try_into()?),
             },
             lease: match held.lease {
                 None => None,

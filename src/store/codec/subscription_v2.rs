@@ -29,7 +29,7 @@ impl TryFrom<Subscription> for domain::Subscription {
 
     fn try_from(held: Subscription) -> Result<Self, Error> {
         let mut subscription = Self::try_from(held.before)?;
-        subscription.wish.policy.hold = held.hold;
+        std::sync::Arc::make_mut(&mut subscription.wish.policy).hold = held.hold;
         Ok(subscription)
     }
 }

@@ -83,10 +83,11 @@ impl TryFrom<Subscription> for domain::Subscription {
             wish.sink = Sink::Steps;
         }
         let line = |text: Option<String>| text.as_deref().map(Line::parse).transpose();
-        wish.policy.key = line(held.key)?;
-        wish.policy.delay_until = line(held.delay_until)?;
+        std::sync::Arc::make_mut(&mut wish.policy).key = line(held.key)?;
+        std::sync::Arc::make_mut(&mut wish.policy).delay_until = line(held.delay_until)?;
         if let Some((parts, key)) = held.sample {
-            wish.policy.sample = Some(Sample { parts, key: line(key)? });
+            std::sync::Arc::make_mut(&mut wish.policy).sample =
+                Some(Sample { parts, key: line(key)? });
         }
         Ok(subscription)
     }

@@ -93,7 +93,7 @@ fn put(number: u32) -> Command {
         signing: Signing::None,
         lease: Asked::Seconds(86_400 + u64::from(number)),
         start: Start::Now,
-        policy: Policy::default(),
+        policy: Policy::default().into(),
     };
     let actor = Actor { owner: None, admin: true };
     let id = format!("subscription-{number}");

@@ -46,7 +46,7 @@ pub(crate) struct History {
     pub(crate) seen: Seen,
     pub(crate) config: Config,
     pub(crate) runtime: Runtime,
-    commands: Commands,
+    pub(crate) commands: Commands,
     store: Option<Store>,
     /// Up to here the log was read back.
     read_to: u64,
@@ -139,7 +139,7 @@ impl History {
     }
 
     /// Hands commands over and lets the writer take them. False: the process has to end.
-    fn turn(&mut self, commands: Vec<Command>) -> Result<bool, Fault> {
+    pub(crate) fn turn(&mut self, commands: Vec<Command>) -> Result<bool, Fault> {
         let store = self.store.as_mut().expect("open between steps");
         let mut waiting = Vec::new();
         for command in commands {

@@ -57,6 +57,8 @@ pub(crate) struct State {
     dead: bool,
     /// Faults that were met by the process.
     fired: u64,
+    /// The next sync fails, and nothing of what it was to write gets to the disk.
+    loses_sync: bool,
     lie: Lie,
     told: DefaultHasher,
     loud: bool,
@@ -79,6 +81,7 @@ impl Machine {
             fuse: None,
             dead: false,
             fired: 0,
+            loses_sync: false,
             lie,
             told: DefaultHasher::new(),
             loud,
@@ -134,6 +137,11 @@ impl Machine {
 
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
+    }
+
+    /// The next sync fails, and what it was to write will never be on disk.
+    pub(crate) fn lose_next_sync(&self) {
+        self.state().loses_sync = true;
     }
 
     /// So many pages are left, or as many as there are bytes.
@@ -260,8 +268,9 @@ impl State {
             }
             return Err(broken());
         }
-        if self.dice.chance(self.faults.sync) {
-            let kept = self.dice.pick(&[0, 500, 1_000]);
+        let lost = std::mem::take(&mut self.loses_sync);
+        if lost || self.dice.chance(self.faults.sync) {
+            let kept = if lost { 0 } else { self.dice.pick(&[0, 500, 1_000]) };
             self.disk.file(file).sync_failed(&mut self.dice, kept);
             return Err(self.fire());
         }

@@ -9,6 +9,7 @@ mod content;
 mod damage;
 mod dice;
 mod disk;
+mod footers;
 mod history;
 mod host;
 mod machine;

@@ -181,7 +181,7 @@ impl Log {
         };
         match self.segments.last() {
             Some(last) if self.writable && last.has_room(bytes) && !old(&last) => {
-                if last.is_sealed() {
+                if last.may_be_sealed() {
                     last.unseal().map_err(|error| Error::io(last.path(), &error))?;
                 }
                 Ok(last)

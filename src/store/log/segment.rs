@@ -52,7 +52,18 @@ struct Summary {
     last_frame: Option<(u64, u64)>,
     /// The marks stand in the footer and were not read yet.
     footer: Option<Footer>,
-    sealed: bool,
+    seal: Seal,
+}
+
+/// Whether a footer stands at the end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Seal {
+    /// Reads show none. One that was taken away may be on disk still, if the sync of that failed.
+    #[default]
+    Unseen,
+    /// There is none, on disk neither.
+    None,
+    Written,
 }
 
 /// What opening a file led to.
@@ -79,7 +90,9 @@ impl Segment {
         file.write_all_at(&bytes, COPY)?;
         file.sync_data()?;
         let segment = Self::new(file, path, header, capacity);
-        segment.summary().latest = latest;
+        let mut summary = segment.summary();
+        (summary.latest, summary.seal) = (latest, Seal::None);
+        drop(summary);
         Ok(segment)
     }
 
@@ -162,7 +175,13 @@ impl Segment {
 
     /// Whether it has a footer.
     pub(crate) fn is_sealed(&self) -> bool {
-        self.summary().sealed
+        self.summary().seal == Seal::Written
+    }
+
+    /// Whether a start after a power cut might find a footer. Then nothing may be written: what
+    /// stands behind the end that a footer tells is lost.
+    pub(crate) fn may_be_sealed(&self) -> bool {
+        self.summary().seal != Seal::None
     }
 
     /// Whether a frame of so many bytes still fits, and the footer behind it.
@@ -186,7 +205,7 @@ impl Segment {
     pub(crate) fn has_index(&self) -> bool {
         self.mark(|_| false);
         let summary = self.summary();
-        summary.sealed && (!summary.marks.is_empty() || summary.count == 0)
+        summary.seal == Seal::Written && (!summary.marks.is_empty() || summary.count == 0)
     }
 
     /// Takes a frame in that stands at a position, in the order of the frames.
@@ -219,7 +238,7 @@ impl Segment {
     /// Sets from where on the newest time is counted. Before any frame is taken in.
     pub(crate) fn after_latest(&self, latest: i64) {
         let mut summary = self.summary();
-        if !summary.sealed {
+        if summary.seal != Seal::Written {
             summary.latest = latest;
         }
     }
@@ -243,7 +262,7 @@ impl Segment {
         let length = footer::length(summary.marks.len());
         let capacity = self.capacity().max(self.readable() + length);
         // Whatever fails below, the footer may be there from now on.
-        summary.sealed = true;
+        summary.seal = Seal::Written;
         let bytes = [marks, footer.to_bytes(self.header.salt)].concat();
         self.file.write_all_at(&bytes, capacity - length)?;
         self.file.set_len(capacity)?;
@@ -252,13 +271,14 @@ impl Segment {
         Ok(())
     }
 
-    /// Makes a sealed segment writable again: what a clean stop sealed goes on after the start.
+    /// Sees to it that no footer is on disk, so that frames may follow: what a clean stop sealed
+    /// goes on after the start. Written even where reads show none, see `Seal::Unseen`.
     pub(crate) fn unseal(&self) -> io::Result<()> {
         self.mark(|_| false);
         let mut summary = self.summary();
         self.file.write_all_at(&[0; TRAILER], self.capacity() - TRAILER as u64)?;
         self.file.sync_data()?;
-        summary.sealed = false;
+        summary.seal = Seal::None;
         Ok(())
     }
 
@@ -311,7 +331,7 @@ impl Segment {
         summary.count = footer.count;
         summary.first_at = (footer.count > 0).then_some(footer.first_at);
         (summary.last_at, summary.latest) = (footer.last_at, footer.latest);
-        (summary.footer, summary.sealed) = (Some(footer), true);
+        (summary.footer, summary.seal) = (Some(footer), Seal::Written);
         self.next.store(footer.next, Ordering::Release);
         self.readable.store(footer.data_end, Ordering::Release);
     }

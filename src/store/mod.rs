@@ -55,7 +55,7 @@ pub use resume::Resume;
 pub use seal_key::check_seal_key;
 pub use status::{Damage, Disk, Snapshot, StoreStatus};
 pub use tables::{Batch, Memory, Rows, Tables};
-pub use verify::{Findings, repair, verify};
+pub use verify::{Findings, repair, repair_on, verify};
 pub use writer::{Answer, Failure, Pending, Submit, Writer};
 
 /// What went wrong, and so what the caller can do.

@@ -41,7 +41,12 @@ pub fn verify(data_dir: &Path) -> Result<Findings, Error> {
 /// quarantine, writes footers anew, and takes unusable snapshots out of the way. No hub may be
 /// running: the caller holds the lock.
 pub fn repair(data_dir: &Path) -> Result<Findings, Error> {
-    look(&machine(), data_dir, true)
+    repair_on(&machine(), data_dir)
+}
+
+/// Repairs on any machine.
+pub fn repair_on(host: &Arc<dyn Host>, data_dir: &Path) -> Result<Findings, Error> {
+    look(host, data_dir, true)
 }
 
 fn machine() -> Arc<dyn Host> {
@@ -67,7 +72,9 @@ pub(super) fn look(host: &Arc<dyn Host>, data_dir: &Path, mends: bool) -> Result
         found.records += records;
         // A segment without damage that reading it had to find out is as it should be.
         if mends && holes == 0 && !segment.has_index() {
-            segment.seal().map_err(|error| Error::io(segment.path(), &error))?;
+            // What is sealed no start looks at again: it has to be on disk.
+            let sealed = segment.write_last_again().and_then(|()| segment.seal());
+            sealed.map_err(|error| Error::io(segment.path(), &error))?;
         }
     }
     look_at_snapshots(&**host, data_dir, mends, &mut found)?;

@@ -1,12 +1,15 @@
-//! Footers that are taken away where the disk does not follow: a failed sync leaves them on disk
-//! while reads no longer show them. Never here: what chance would do.
+//! What a failed sync leaves: reads show a footer gone, or a record there, and the disk knows
+//! nothing of it. Never here: what chance would do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings::config::{Size, Span};
+use tidings::store::{self, Host};
 
 use crate::history::History;
-use crate::machine::{Death, Lie};
+use crate::host::Faulty;
+use crate::machine::{Death, Faults, Lie};
 use crate::oracle::Fault;
 
 /// How a process ends that could not take a footer away.
@@ -47,6 +50,26 @@ fn run(seed: u64, end: End) -> Result<(), Fault> {
     restart(&mut history)
 }
 
+/// The sync of a record fails, and so does everything that could bring it elsewhere: reads show it
+/// and it is not on disk. A repair seals what it reads; then the power is cut.
+fn run_repaired(seed: u64) -> Result<(), Fault> {
+    let mut history = begin(seed)?;
+    publish(&mut history)?;
+    history.machine.lose_next_sync();
+    history.machine.set_faults(Faults { names: 1_000, ..Faults::default() });
+    publish(&mut history).expect_err("the record is written nowhere");
+    history.heal();
+    history.die(Death::Kill);
+    let host: Arc<dyn Host> = Arc::new(Faulty::new(&history.machine));
+    store::repair_on(&host, &history.config.data.dir).expect("repaired");
+    history.die(Death::Kill);
+    restart(&mut history)?;
+    assert_eq!(history.oracle.model.next, 2, "the record is found");
+    publish(&mut history)?;
+    history.die(Death::PowerCut);
+    restart(&mut history)
+}
+
 /// A history in which all goes into one segment.
 fn begin(seed: u64) -> Result<History, Fault> {
     let mut history = History::new(seed, Lie::None, false);
@@ -78,5 +101,12 @@ fn a_footer_that_could_not_be_taken_away_hides_no_later_record() {
         for seed in 0..20 {
             run(seed, end).unwrap_or_else(|fault| panic!("{end:?}, seed {seed}: {fault}"));
         }
+    }
+}
+
+#[test]
+fn what_a_repair_seals_is_on_disk() {
+    for seed in 0..20 {
+        run_repaired(seed).unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
     }
 }

@@ -7,21 +7,19 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
 use super::Gate;
-use super::batch::Other;
 use super::ingest::Ingest;
 use super::keyring::Keyring;
+use super::parcel::{Carried, Parcel, Report, Task, Unsent};
 use super::request::{Made, Occasion, Unmade};
 use super::strand::Begin;
-use super::targets::Server;
 use crate::clock::{self, Stopwatch};
 use crate::config;
-use crate::domain::delivery::{Answer, Attempt, Excerpt, Outcome, Reason, Sent, is_too_old};
+use crate::domain::Timestamp;
+use crate::domain::delivery::{Answer, Attempt, Excerpt, Outcome, Reason, Sent};
 use crate::domain::encoding::Encoding;
 use crate::domain::event::Event;
 use crate::domain::record::Entry;
 use crate::domain::subscription::Subscription;
-use crate::domain::template::Response;
-use crate::domain::{Offset, Timestamp};
 use crate::net::dial::{self, Client, Failure};
 use crate::store::Reader;
 
@@ -61,88 +59,16 @@ impl Templates {
     }
 }
 
-/// What an attempt needs to know.
-#[derive(Debug)]
-pub(super) struct Task {
-    pub(super) subscription: Arc<Subscription>,
-    pub(super) begin: Begin,
-    /// Other events that go with it.
-    pub(super) rest: Vec<Begin>,
-    pub(super) server: Server,
-    /// What comes of it decides for all that deliver there.
-    pub(super) probe: bool,
-    pub(super) replay: bool,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(super) struct Report {
-    /// The subscription as it was when the attempt started.
-    pub(super) sent: Arc<Subscription>,
-    pub(super) offset: Offset,
-    pub(super) server: Server,
-    pub(super) probe: bool,
-    pub(super) replay: bool,
-    /// The event, unless it cannot be read.
-    pub(super) entry: Option<Entry>,
-    pub(super) result: Result<Tried, Unsent>,
-    /// What a template's steps were answered that are done by now.
-    pub(super) responses: Vec<Response>,
-    /// Other events that went with it.
-    pub(super) others: Vec<Other>,
-}
-
-/// An attempt that was carried out.
-#[derive(Debug, Clone)]
-pub(super) struct Tried {
-    pub(super) attempt: Attempt,
-    /// The request, where it was no success.
-    pub(super) request: Option<Sent>,
-    /// The answer came from the server that the lane delivers to, or should have.
-    pub(super) of_server: bool,
-}
-
-/// Why nothing was sent. Spends no attempt.
-#[derive(Debug, Clone)]
-pub(super) enum Unsent {
-    /// The event is older than `policy.max_age`.
-    TooOld,
-    /// The event is no longer in the log.
-    Gone,
-    /// No request can be made of it, now or later.
-    Unmakeable(Reason, String),
-    /// This machine is cut off: what the target would have said is not known.
-    Offline(String),
-    /// The log cannot be read or written now.
-    Unready(String),
-}
-
 /// Carries an attempt out.
-pub(super) async fn run(task: Task, tools: Arc<Tools>) -> Report {
+pub(super) async fn run(mut task: Task, tools: Arc<Tools>) -> Report {
     let (at, watch) = (clock::now(), Stopwatch::start());
+    let parcel = task.pack(&tools.reader, at).await;
     let mut run = Run { task, tools: &tools, at, watch, trace: clock::trace(), step: 0 };
-    if let Encoding::Batch(_) = run.task.subscription.wish.encoding {
-        // In boxes: what is seldom needed does not make every attempt larger.
-        return Box::pin(run.deliver_batch()).await;
-    }
-    let (entry, result) = match run.find(&run.task.begin).await {
-        Ok(entry) => {
-            let result = run.deliver(&entry).await;
-            (Some(entry), result)
-        }
-        Err(why) => (None, Err(why)),
+    let result = match parcel.unsent() {
+        Some(why) => Err(why.clone()),
+        None => run.deliver(&parcel).await,
     };
-    run.report(entry, result, vec![])
-}
-
-async fn read(reader: &Reader, offset: Offset) -> Result<Entry, Unsent> {
-    let read = reader.read_on(offset, 1).await;
-    let stretch = read.map_err(|error| Unsent::Unready(error.to_string()))?;
-    let entry = stretch.entries.into_iter().find(|entry| entry.offset == offset);
-    entry.ok_or_else(|| match stretch.to > offset {
-        true => Unsent::Gone,
-        false => Unsent::Unready("it lies beyond the end of the log".to_owned()),
-    })
+    run.task.report(parcel, result)
 }
 
 /// An attempt under way.
@@ -158,61 +84,26 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The event of an attempt.
-    pub(super) async fn find(&self, begin: &Begin) -> Result<Entry, Unsent> {
-        match &begin.entry {
-            Some(entry) => Ok(entry.clone()),
-            None => read(&self.tools.reader, begin.offset).await,
-        }
-    }
-
-    /// Whether an event may still be sent. One that is asked for once more is never too old.
-    pub(super) fn check(&self, entry: &Entry) -> Result<(), Unsent> {
-        let policy = &self.task.subscription.wish.policy;
-        match !self.task.replay && is_too_old(policy, entry.at, self.at) {
-            true => Err(Unsent::TooOld),
-            false => Ok(()),
-        }
-    }
-
-    pub(super) fn report(
-        self,
-        entry: Option<Entry>,
-        result: Result<Tried, Unsent>,
-        others: Vec<Other>,
-    ) -> Report {
-        let Task { subscription, begin, server, probe, replay, .. } = self.task;
-        let Begin { offset, responses, .. } = begin;
-        Report {
-            sent: subscription,
-            offset,
-            server,
-            probe,
-            replay,
-            entry,
-            result,
-            responses,
-            others,
-        }
-    }
-
-    async fn deliver(&mut self, entry: &Entry) -> Result<Tried, Unsent> {
-        self.check(entry)?;
-        let Some(event) = entry.event() else {
+    async fn deliver(&mut self, parcel: &Parcel) -> Result<Carried, Unsent> {
+        let events: Vec<&Event> = parcel.entries().filter_map(Entry::event).collect();
+        let Some(event) = events.first() else {
             let why = "the record is not an event".to_owned();
             return Err(Unsent::Unmakeable(Reason::EventGone, why));
         };
         let subscription = self.task.subscription.clone();
-        match &subscription.wish.encoding {
-            Encoding::Template(template) => Box::pin(self.take_steps(template, event)).await,
-            _ => {
-                let occasion = self.occasion(event, &subscription);
-                let again = || occasion.whole().ok().map(|made| made.sent());
-                match occasion.whole() {
-                    Ok(made) => self.send(made, true, again).await.map(|(tried, _answer)| tried),
-                    Err(unmade) => self.unmade(unmade),
-                }
-            }
+        let occasion = self.occasion(event, &subscription);
+        let make = || match &subscription.wish.encoding {
+            Encoding::Batch(_) => occasion.batch(&events),
+            _ => occasion.whole(),
+        };
+        if let Encoding::Template(template) = &subscription.wish.encoding {
+            // In a box: what is seldom needed does not make every attempt larger.
+            return Box::pin(self.take_steps(template, event)).await;
+        }
+        let again = || make().ok().map(|made| made.sent());
+        match make() {
+            Ok(made) => self.send(made, true, again).await.map(|(tried, _answer)| tried),
+            Err(unmade) => self.unmade(unmade),
         }
     }
 
@@ -234,7 +125,7 @@ impl Run<'_> {
         mut made: Made,
         of_server: bool,
         again: impl Fn() -> Option<Sent>,
-    ) -> Result<(Tried, Option<dial::Answer>), Unsent> {
+    ) -> Result<(Carried, Option<dial::Answer>), Unsent> {
         let policy = &self.task.subscription.wish.policy;
         let identity = made.identity.take();
         let request = made.into_request().map_err(unmakeable)?;
@@ -258,17 +149,17 @@ impl Run<'_> {
             attempt.answer = answer.as_ref().map(|answer| Box::new(part(answer)));
             request = again();
         }
-        Ok((Tried { attempt, request, of_server }, answer))
+        Ok((Carried { attempt, request, of_server }, answer))
     }
 
     /// What comes of it where there is no request. A secret that cannot be opened is an attempt
     /// that failed, by no fault of the target: the operator can bring the right key.
-    pub(super) fn unmade(&self, unmade: Unmade) -> Result<Tried, Unsent> {
+    pub(super) fn unmade(&self, unmade: Unmade) -> Result<Carried, Unsent> {
         match unmade {
             Unmade::Unfit(why) => Err(unmakeable(why)),
             Unmade::Locked(locked) => {
                 let attempt = self.attempt(Outcome::Failed(locked.to_string()));
-                Ok(Tried { attempt, request: None, of_server: false })
+                Ok(Carried { attempt, request: None, of_server: false })
             }
         }
     }

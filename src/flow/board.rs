@@ -6,15 +6,15 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::Task;
 use super::gate::Gate;
 use super::lane::Limits;
 use super::lanes::{Behind, Lanes};
+use super::parcel::Task;
 use super::roster::{Read, Roster};
 use super::settle::{Outbox, Written};
 use crate::config::{Config, Delivery};
 use crate::domain::breaker::Rules;
-use crate::domain::command::{Overtaken, Settlement};
+use crate::domain::command::{Command, Overtaken, Settlement};
 use crate::domain::delivery::Retry;
 use crate::domain::event::Event;
 use crate::domain::lease::after;
@@ -103,7 +103,7 @@ impl Board {
     }
 
     /// The next attempt to start, with so many under way.
-    pub(super) fn next_task(&mut self, under_way: usize, now: Timestamp) -> Option<Task> {
+    pub fn next_task(&mut self, under_way: usize, now: Timestamp) -> Option<Task> {
         self.roster.wake(now);
         let has_room = under_way < self.in_flight_max && !self.outbox.is_full();
         let task = match has_room && !self.is_offline(now) {
@@ -117,7 +117,7 @@ impl Board {
     }
 
     /// Looks at what is new in the log, which begins at an offset.
-    pub(super) fn follow(&mut self, stretch: &Stretch, oldest: Offset, now: Timestamp) {
+    pub fn follow(&mut self, stretch: &Stretch, oldest: Offset, now: Timestamp) {
         self.roster.oldest = oldest;
         for entry in &stretch.entries {
             self.roster.see(entry, self.as_of, now);
@@ -148,21 +148,46 @@ impl Board {
     }
 
     /// Gives a lane what it read from the log.
-    pub(super) fn take_read(&mut self, read: &Read, stretch: &Stretch, now: Timestamp) {
+    pub fn take_read(&mut self, read: &Read, stretch: &Stretch, now: Timestamp) {
         self.roster.take_read(read, stretch, now);
         self.tell_overtaken();
         self.tell_delayed();
     }
 
+    /// A lane that should read the log, and from where.
+    pub fn next_read(&mut self, now: Timestamp) -> Option<Read> {
+        self.roster.next_read(now)
+    }
+
+    /// A read of the log failed: it is repeated at a time.
+    pub fn read_failed(&mut self, read: &Read, again: Timestamp) {
+        self.roster.read_failed(read, again);
+    }
+
+    /// Every event before this offset was matched: the next stretch begins here.
+    pub fn matched(&self) -> Offset {
+        self.roster.matched
+    }
+
+    /// When something is to happen next by itself.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.roster.next_wake()
+    }
+
+    /// The next command for the writer, if none is under way. What came of it is told by `written`.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.outbox.next()
+    }
+
     /// The command that was handed out is on disk, or was not taken.
-    pub(super) fn written(&mut self, taken: bool) {
+    pub fn written(&mut self, taken: bool) {
         if let Written::Progress(good) = self.outbox.written(taken) {
             self.roster.progress_written(good);
         }
     }
 
     /// Has written down how far delivery is. `end` is where the log ends.
-    pub(super) fn checkpoint(&mut self, end: Offset, now: Timestamp) {
+    pub fn checkpoint(&mut self, end: Offset, now: Timestamp) {
         self.show_behind(end, now);
         self.outbox.try_again();
         if self.outbox.takes_progress()

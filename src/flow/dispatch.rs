@@ -8,13 +8,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Error;
-use super::attempt::{self, Report, Templates, Tools};
+use super::attempt::{self, Templates, Tools};
 use super::board::Board;
 use super::gate::Gate;
 use super::ingest::Ingest;
 use super::keyring::Keyring;
 use super::lanes::Lanes;
 use super::live::{BATCH, READ_PAUSE, next_batch};
+use super::parcel::Report;
 use super::preview::Preview;
 use super::roster::Read;
 use super::settle::Settler;
@@ -113,7 +114,7 @@ impl Dispatch {
         let mut ticks = interval(self.checkpoint_interval.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Kept over turns of the loop: a read from disk that was begun is not begun again.
-        let mut batch = Box::pin(next_batch(self.reader.clone(), self.board.roster.matched));
+        let mut batch = Box::pin(next_batch(self.reader.clone(), self.board.matched()));
         loop {
             self.pump();
             let pause = self.pause();
@@ -124,7 +125,7 @@ impl Dispatch {
                 stretch = &mut batch => {
                     self.board.follow(&stretch, self.reader.oldest_offset(), clock::now());
                     self.show();
-                    batch = Box::pin(next_batch(self.reader.clone(), self.board.roster.matched));
+                    batch = Box::pin(next_batch(self.reader.clone(), self.board.matched()));
                 }
                 Some(report) = self.attempts.join_next() => {
                     self.note_report(report);
@@ -148,15 +149,15 @@ impl Dispatch {
             self.attempts.spawn(attempt::run(task, self.tools.clone()));
         }
         while self.reads.len() < READS_MAX {
-            let Some(read) = self.board.roster.next_read(now) else { break };
+            let Some(read) = self.board.next_read(now) else { break };
             let reader = self.reader.clone();
             self.reads.spawn(async move { (read, reader.read_on(read.from, BATCH).await) });
         }
-        self.settler.start(&mut self.board.outbox);
+        self.settler.start(&mut self.board);
     }
 
     fn pause(&self) -> Duration {
-        let until = self.board.roster.next_wake().map(|time| time.duration_since(clock::now()));
+        let until = self.board.next_wake().map(|time| time.duration_since(clock::now()));
         let until = until.map(|until| Duration::try_from(until).unwrap_or_default());
         until.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
     }
@@ -177,7 +178,7 @@ impl Dispatch {
             }
             Ok((read, Err(error))) => {
                 tracing::error!(%error, subscription = read.number, "the log cannot be read");
-                self.board.roster.read_failed(&read, after(clock::now(), READ_PAUSE));
+                self.board.read_failed(&read, after(clock::now(), READ_PAUSE));
             }
             Err(error) => tracing::error!(%error, "a read of the log ended without a result"),
         }
@@ -224,7 +225,7 @@ impl Dispatch {
     async fn write_out(&mut self) {
         while !self.board.outbox.is_idle() {
             self.board.outbox.try_again();
-            self.settler.start(&mut self.board.outbox);
+            self.settler.start(&mut self.board);
             let taken = self.settler.taken().await;
             self.board.written(taken);
             sleep(DRAIN_PAUSE).await;

@@ -17,6 +17,7 @@ mod letters;
 mod live;
 mod matcher;
 mod order;
+mod parcel;
 mod preview;
 mod progress;
 mod redrive;
@@ -41,8 +42,10 @@ pub use keyring::Keyring;
 pub use lanes::{Behind, LaneStatus, Lanes};
 pub use letters::{Found, Walk};
 pub use matcher::Index;
+pub use parcel::{Carried, Parcel, Report, Task, Unsent};
 pub use preview::{Planned, Preview, Seen, Sight, Subject};
 pub use redrive::Redrive;
+pub use roster::Read;
 pub use sweep::Sweep;
 pub use trial::{Exchange, Trial, Tried};
 

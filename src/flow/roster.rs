@@ -6,11 +6,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::attempt::Task;
 use super::gate::Gate;
 use super::lane::{Lane, Limits, Next};
 use super::lanes::Lanes;
 use super::matcher::Index;
+use super::parcel::Task;
 use super::strand::Mode;
 use super::targets::{Parking, Targets};
 use crate::domain::breaker::Rules;
@@ -35,12 +35,13 @@ pub(super) enum Wake {
 
 /// A read of the log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Read {
+pub struct Read {
     /// The subscription.
-    pub(super) number: u32,
-    pub(super) from: Offset,
+    pub number: u32,
+    /// The first offset.
+    pub from: Offset,
     /// For its replay.
-    pub(super) replay: bool,
+    pub replay: bool,
 }
 
 /// Every lane.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 
+use super::board::Board;
 use super::targets::Parking;
 use crate::domain::command::{Command, Overtaken, Settlement};
 use crate::domain::record::Progress;
@@ -187,8 +188,8 @@ impl Settler {
     }
 
     /// Sends the next command if none is under way.
-    pub(super) fn start(&mut self, outbox: &mut Outbox) {
-        let Some(command) = outbox.next() else { return };
+    pub(super) fn start(&mut self, board: &mut Board) {
+        let Some(command) = board.next_command() else { return };
         let submit = self.submit.clone();
         self.taken = Some(Box::pin(async move {
             match submit.send(command).await {

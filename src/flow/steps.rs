@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::Error;
-use super::attempt::{Run, Tools, Tried, Unsent, unmakeable};
+use super::attempt::{Run, Tools, unmakeable};
+use super::parcel::{Carried, Unsent};
 use super::request::Occasion;
 use crate::domain::delivery::{Outcome, Reason};
 use crate::domain::event::Event;
@@ -23,7 +24,7 @@ impl Run<'_> {
         &mut self,
         template: &Template,
         event: &Event,
-    ) -> Result<Tried, Unsent> {
+    ) -> Result<Carried, Unsent> {
         let captures = {
             let facts = Facts::new(event);
             self.task.subscription.wish.filter.captures(&facts)
@@ -78,7 +79,7 @@ impl Run<'_> {
     }
 
     /// Has a derived event stored.
-    async fn emit(&self, emitted: &Emitted, parent: &Event) -> Result<Tried, Unsent> {
+    async fn emit(&self, emitted: &Emitted, parent: &Event) -> Result<Carried, Unsent> {
         let occasion = self.occasion(parent, &self.task.subscription);
         let event = self.tools.derive(&occasion, self.step, emitted);
         let event = event.map_err(|(reason, why)| Unsent::Unmakeable(reason, why))?;
@@ -89,9 +90,9 @@ impl Run<'_> {
         }
     }
 
-    fn done(&self) -> Tried {
+    fn done(&self) -> Carried {
         let outcome = Outcome::Answered { status: EMITTED, retry_after: None };
-        Tried { attempt: self.attempt(outcome), request: None, of_server: false }
+        Carried { attempt: self.attempt(outcome), request: None, of_server: false }
     }
 }
 

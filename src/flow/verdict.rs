@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Report, Tried, Unsent};
 use super::board::Board;
+use super::parcel::{Carried, Report, Unsent};
 use super::strand::Finished;
 use super::waiting::Past;
 use crate::domain::command::Settlement;
@@ -87,8 +87,8 @@ fn judge(
 }
 
 impl Board {
-    /// Takes an attempt back.
-    pub(super) fn note_attempt(&mut self, report: Report, now: Timestamp, dice: u32) {
+    /// Takes an attempt back. `dice` spreads what is to be repeated.
+    pub fn note_attempt(&mut self, report: Report, now: Timestamp, dice: u32) {
         let Report { sent, server, probe, replay, result, others, .. } = &report;
         let (number, replay) = (sent.number, *replay);
         let outcome = result.as_ref().ok().filter(|tried| tried.of_server);
@@ -131,12 +131,12 @@ impl Board {
         back: &Back,
         offset: Offset,
         entry: Option<&Entry>,
-        result: Result<Tried, Unsent>,
+        result: Result<Carried, Unsent>,
         finished: Finished,
     ) {
         let subscription = &*back.subscription;
         match result {
-            Ok(Tried { attempt, request, of_server }) => {
+            Ok(Carried { attempt, request, of_server }) => {
                 let same_target = back.is_sink && of_server;
                 let shut_until = back.shut_until.filter(|_| same_target);
                 let report =

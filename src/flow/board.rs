@@ -246,3 +246,7 @@ fn limits(config: &Delivery) -> Limits {
         in_flight_max: config.in_flight_max.div_ceil(LANE_SHARE),
     }
 }
+
+#[cfg(test)]
+#[path = "board_tests.rs"]
+mod tests;

@@ -100,13 +100,17 @@ impl Board {
             self.come_online();
         }
         let Some(lane) = self.roster.lanes.get_mut(&number) else { return };
+        lane.returned();
         let subscription = lane.subscription.clone();
         let is_sink = Arc::ptr_eq(sent, &subscription)
             || sent.wish.sink == subscription.wish.sink
                 && sent.wish.encoding == subscription.wish.encoding;
         let back = Back { subscription, is_sink, shut_until, now, dice };
-        let Some(mut finished) = lane.finish(report.offset, replay) else { return };
-        lane.returned();
+        let Some(mut finished) = lane.finish(report.offset, replay) else {
+            // Its replay was given up: there is room for another request.
+            self.roster.touch(number);
+            return;
+        };
         let shared = if others.is_empty() { None } else { Some(result.clone()) };
         finished.past.responses = report.responses;
         self.conclude(&back, report.offset, report.entry.as_ref(), report.result, finished);

@@ -1,26 +1,18 @@
 //! One history: a seed decides what is asked, what fails, when the process dies and how. Never
 //! here: what is right (that is the oracle's).
 
-use std::sync::Arc;
-
 use jiff::SignedDuration;
 use tidings::config::Config;
-use tidings::domain::Offset;
 use tidings::domain::command::Command;
-use tidings::domain::record::Entry;
 use tidings::store::{self, Store};
 use tokio::runtime::Runtime;
 
 use crate::audit;
 use crate::commands::{Commands, words};
 use crate::dice::Dice;
-use crate::host::Faulty;
 use crate::machine::{Death, Faults, Lie, Machine};
 use crate::oracle::{Fault, Oracle, Told};
 use crate::setting;
-
-/// Times that a process may die while it opens the store, before it is left alone.
-const OPENINGS_MAX: u64 = 4;
 
 /// What a history has seen, to know that histories get everywhere.
 #[derive(Debug, Default, Clone, Copy)]
@@ -47,9 +39,11 @@ pub(crate) struct History {
     pub(crate) config: Config,
     pub(crate) runtime: Runtime,
     pub(crate) commands: Commands,
-    store: Option<Store>,
+    pub(crate) store: Option<Store>,
+    /// Which commands of the last turn were acknowledged.
+    pub(crate) taken: Vec<bool>,
     /// Up to here the log was read back.
-    read_to: u64,
+    pub(crate) read_to: u64,
 }
 
 /// Runs a history of faults from beginning to end.
@@ -76,13 +70,19 @@ impl History {
     pub(crate) fn new(seed: u64, lie: Lie, loud: bool) -> Self {
         let mut dice = Dice::new(seed);
         let config = setting::config(&mut dice);
+        Self::of(seed, dice, config, lie, loud)
+    }
+
+    /// With a configuration of its own.
+    pub(crate) fn of(seed: u64, mut dice: Dice, config: Config, lie: Lie, loud: bool) -> Self {
         let machine = Machine::new(&config.data.dir, dice.child(), lie, loud);
         let oracle = Oracle::new(config.rules(), config.events.dedup_window);
         let commands = Commands::new(dice.child());
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let seen = Seen::default();
         machine.tell(&format!("seed {seed}: {:?}", config.log));
-        Self { machine, oracle, dice, seen, config, runtime, commands, store: None, read_to: 0 }
+        let (store, taken, read_to) = (None, vec![], 0);
+        Self { machine, oracle, dice, seen, config, runtime, commands, store, taken, read_to }
     }
 
     fn step(&mut self) -> Result<(), Fault> {
@@ -159,6 +159,7 @@ impl History {
             }
             told.push((command, answer));
         }
+        self.taken = told.iter().map(|(_, answer)| matches!(answer, Some(Ok(_)))).collect();
         let innocent = self.machine.fired() == 0 && !self.machine.is_dead();
         let unanswered = told
             .iter()
@@ -216,7 +217,7 @@ impl History {
     }
 
     /// No segment goes that the newest snapshot does not cover.
-    fn check_retention(&mut self) -> Result<(), Fault> {
+    pub(crate) fn check_retention(&mut self) -> Result<(), Fault> {
         let store = self.store.as_ref().expect("open between steps");
         let oldest = store.reader.oldest_offset();
         let snapshots = self.machine.state().snapshots();
@@ -239,7 +240,7 @@ impl History {
         self.machine.move_clock(SignedDuration::from_secs(seconds));
     }
 
-    fn faults(&mut self) {
+    pub(crate) fn faults(&mut self) {
         let dice = &mut self.dice;
         let mut rate = || match dice.below(2) {
             0 => 0,
@@ -301,12 +302,12 @@ impl History {
         Ok(())
     }
 
-    fn restart_somehow(&mut self) -> Result<(), Fault> {
+    pub(crate) fn restart_somehow(&mut self) -> Result<(), Fault> {
         let death = self.dice.pick(&[Death::Kill, Death::PowerCut]);
         self.restart(death)
     }
 
-    fn restart(&mut self, death: Death) -> Result<(), Fault> {
+    pub(crate) fn restart(&mut self, death: Death) -> Result<(), Fault> {
         self.die(death);
         self.open()
     }
@@ -320,78 +321,5 @@ impl History {
         self.machine.die(death);
         // Whatever the old process still does as it goes has no effect any more.
         self.store = None;
-    }
-
-    /// Opens the store and looks at all of it. The process may die on the way, a few times.
-    pub(crate) fn open(&mut self) -> Result<(), Fault> {
-        for attempt in 1..=OPENINGS_MAX {
-            match (attempt == OPENINGS_MAX, self.dice.chance(200)) {
-                (true, _) => self.heal(),
-                (false, true) => self.machine.light(self.dice.below(80)),
-                (false, false) => {}
-            }
-            self.machine.tell("open");
-            let host = Arc::new(Faulty::new(&self.machine));
-            match setting::open(host, &self.config) {
-                Ok(store) if !self.machine.is_dead() => {
-                    self.store = Some(store);
-                    let looked = self.look();
-                    if !self.machine.is_dead() {
-                        return looked;
-                    }
-                    self.fail_opening();
-                }
-                Err(error) if self.machine.fired() == 0 && !self.machine.is_dead() => {
-                    return Err(format!("the store does not open: {error}"));
-                }
-                opened => {
-                    self.machine.tell(&format!("  opened {}", opened.is_ok()));
-                    drop(opened);
-                    self.fail_opening();
-                }
-            }
-        }
-        Err("the store does not open on a healthy machine".to_owned())
-    }
-
-    /// Opens the store on a healthy machine whose disk is damaged, and reads all that there is.
-    pub(crate) fn open_damaged(&mut self) -> Result<Vec<Entry>, Fault> {
-        let host = Arc::new(Faulty::new(&self.machine));
-        let store = setting::open(host, &self.config);
-        let store = store.map_err(|error| format!("the store does not open: {error}"))?;
-        let reader = &store.reader;
-        let (mut found, mut next) = (Vec::new(), reader.oldest_offset());
-        loop {
-            let entries = self.runtime.block_on(reader.read(next, 10));
-            let entries = entries.map_err(|error| format!("{next} cannot be read: {error}"))?;
-            let Some(last) = entries.last() else { break };
-            next = last.offset + 1;
-            found.extend(entries);
-        }
-        self.store = Some(store);
-        Ok(found)
-    }
-
-    pub(crate) fn oldest(&self) -> Offset {
-        self.store.as_ref().expect("open").reader.oldest_offset()
-    }
-
-    fn fail_opening(&mut self) {
-        self.seen.failed_openings += 1;
-        let death = self.dice.pick(&[Death::Kill, Death::PowerCut]);
-        self.die(death);
-    }
-
-    fn look(&mut self) -> Result<(), Fault> {
-        let store = self.store.as_ref().expect("just opened");
-        let (runtime, reader) = (&self.runtime, &store.reader);
-        let acknowledged = self.oracle.model.next;
-        let tail = audit::read(runtime, reader, acknowledged, &mut self.dice)?;
-        self.seen.found_unacknowledged += u64::try_from(tail.len()).expect("lengths fit");
-        self.oracle.find(&tail)?;
-        self.oracle.model.forgotten = reader.oldest_offset();
-        audit::whole(runtime, reader, &self.oracle.model, &mut self.dice)?;
-        self.read_to = reader.next_offset();
-        self.check_retention()
     }
 }

@@ -35,6 +35,26 @@ pub(crate) fn config(dice: &mut Dice) -> Config {
     config
 }
 
+/// The same for a history of deliveries: nothing goes by retention, lanes are small, targets are
+/// given up soon.
+pub(crate) fn delivery(dice: &mut Dice) -> Config {
+    let mut config = config(dice);
+    config.log.retention_age = Span(Duration::from_secs(100_000_000));
+    config.log.retention_bytes = Size(1 << 40);
+    config.events.dedup_window = 1_000;
+    config.dead_letters.keep = Span(Duration::from_secs(100_000_000));
+    config.dead_letters.count_max = 1_000_000;
+    config.delivery.in_flight_max = dice.pick(&[4, 12, 256]);
+    config.delivery.target_in_flight_max = dice.pick(&[1, 3, 64]);
+    config.delivery.lane_queue_max = dice.pick(&[1, 4, 1_000]);
+    config.delivery.retries_max = dice.pick(&[1, 3, 1_000]);
+    config.delivery.delayed_max = dice.pick(&[1, 1_000]);
+    config.delivery.park_after = u32::try_from(dice.pick(&[0, 2, 5])).expect("small");
+    let schedule = [dice.between(1, 10), dice.between(1, 60)];
+    config.delivery.park_schedule = schedule.map(|wait| Span(Duration::from_secs(wait))).to_vec();
+    config
+}
+
 /// Opens a store on a machine.
 pub(crate) fn open(host: Arc<Faulty>, config: &Config) -> Result<Store, store::Error> {
     store::open_on(host, config, Arc::new(Metrics::default()), vault())

@@ -41,11 +41,11 @@ impl Lane {
         }
     }
 
-    /// Whether the strand that follows the log still has an event before it, or is trying it:
-    /// that is no matter of a replay.
+    /// Whether the strand that follows the log still has an event before it, or holds it: that is
+    /// no matter of a replay.
     pub(super) fn will_deliver(&self, offset: Offset) -> bool {
         let is_ahead = self.strand.mode != Mode::Live && self.strand.position <= offset;
-        is_ahead || self.strand.is_trying(offset)
+        is_ahead || self.strand.is_queued(offset) || self.strand.is_trying(offset)
     }
 }
 

@@ -148,6 +148,11 @@ impl Strand {
         self.waiting.contains(offset) || self.in_flight.contains_key(&offset)
     }
 
+    /// Whether an event is queued.
+    pub(super) fn is_queued(&self, offset: Offset) -> bool {
+        self.queue.binary_search_by_key(&offset, |queued| queued.entry.offset).is_ok()
+    }
+
     /// Looks at everything again that was not started: the filter has changed.
     pub(super) fn look_again(&mut self, matched: Offset) {
         if let Some(first) = self.queue.front() {

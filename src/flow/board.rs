@@ -106,7 +106,9 @@ impl Board {
     pub fn next_task(&mut self, under_way: usize, now: Timestamp) -> Option<Task> {
         self.roster.wake(now);
         let has_room = under_way < self.in_flight_max && !self.outbox.is_full();
-        let task = match has_room && !self.is_offline(now) {
+        // Before that, a delivery that waited could go before an earlier event that was not seen.
+        let has_seen_all = self.roster.matched >= self.as_of;
+        let task = match has_room && has_seen_all && !self.is_offline(now) {
             true => self.roster.next_task(now),
             false => None,
         };

@@ -104,3 +104,14 @@ async fn a_replay_leaves_alone_what_is_queued() {
     answer(&mut board, task, &reader).await;
     assert!(board.next_task(0, at(1)).is_none(), "each once");
 }
+
+#[test]
+fn what_waited_does_not_go_before_an_earlier_event_that_was_not_seen_yet() {
+    let strict = Policy { ordering: Ordering::Strict, ..Policy::default() };
+    let (mut board, _reader) = board(strict, 2, 4);
+    board.restore(&Retry::untried(0, 3, at(0)), None);
+    assert!(board.next_task(0, at(1)).is_none(), "2 may match");
+    board.follow(&stretch(&[2, 3]), 0, at(1));
+    let task = board.next_task(0, at(1)).expect("the first");
+    assert_eq!(offsets(&task), [2]);
+}

@@ -212,7 +212,7 @@ impl Ledger {
     ) -> Result<(), Fault> {
         let name = (held.number, entry.offset);
         let known = &self.known[&held.number];
-        let changed = known.versions.iter().any(|(_, it)| it.wish.filter != held.wish.filter);
+        let changed = known.changed_filter();
         let standing = self.standings.entry((name, request.replay)).or_default();
         let number = request.attempts.get(&entry.offset).copied().unwrap_or(0);
         if standing.concluded || standing.aged && number == 1 && standing.spent > 0 {
@@ -241,6 +241,8 @@ impl Ledger {
             self.arrived.entry(name).or_default().push(None);
             let known = self.known.entry(held.number).or_default();
             let key = key_of(held, entry);
+            // A filter that changes may let in what lies before what was sent.
+            let is_first = is_first && !known.changed_filter();
             let Some(key) = key.filter(|_| is_first && !request.replay) else { continue };
             if self.redriven.contains(&name) {
                 continue;

@@ -45,6 +45,14 @@ pub(crate) struct Known {
     pub(crate) newest: BTreeMap<String, Offset>,
 }
 
+impl Known {
+    /// Whether it ever had another filter.
+    pub(crate) fn changed_filter(&self) -> bool {
+        let filters = self.versions.iter().map(|(_, held)| &held.wish.filter);
+        filters.clone().zip(filters.skip(1)).any(|(one, next)| one != next)
+    }
+}
+
 /// How a delivery stands in this life of the process.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Standing {

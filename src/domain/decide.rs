@@ -11,9 +11,11 @@ use super::command::{
     Actor, Command, Decision, Expect, Overtaken, Put, Records, Refusal, Reply, Rules, Settlement,
     View,
 };
+use super::delivery::Retry;
 use super::event::{Data, Event, Form, Origin};
 use super::gap::Missing;
 use super::lease::{Asked, Lease};
+use super::letter::Id;
 use super::record::Record;
 use super::replay;
 use super::subscription::{End, State, Subscription, Wish};
@@ -175,7 +177,7 @@ fn settle(view: &dyn View, settlements: Vec<Settlement>) -> Result<Decision, Ref
     let mut records = Records::with_capacity(settlements.len());
     for settlement in settlements {
         match settlement {
-            Settlement::Retry(retry) if is_live(view, retry.subscription)? => {
+            Settlement::Retry(retry) if is_awaited(view, &retry)? => {
                 records.push(Record::Retry(Arc::new(retry)));
             }
             Settlement::Done { subscription, offset } if is_live(view, subscription)? => {
@@ -211,6 +213,13 @@ fn pass_over(
         records.push(Record::Event(Arc::new(gap_notice(&held, missing, now))));
     }
     Ok(quiet(records))
+}
+
+/// Whether somebody still wants a delivery that waits: what is part of a replay goes with it.
+fn is_awaited(view: &dyn View, retry: &Retry) -> Result<bool, Refusal> {
+    let Retry { subscription, offset, replay, .. } = *retry;
+    let is_part = replay && !view.is_redriven(Id { subscription, offset })?;
+    Ok(is_live(view, subscription)? && (!is_part || view.replay(subscription)?.is_some()))
 }
 
 fn is_live(view: &dyn View, number: u32) -> Result<bool, Refusal> {

@@ -67,7 +67,8 @@ fn subscription(view: &dyn View, id: &str, actor: &Actor, now: Timestamp) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::command::{Command, Expect};
+    use crate::domain::command::{Command, Expect, Settlement};
+    use crate::domain::delivery::Retry;
     use crate::domain::held::{Held, admin, user};
     use crate::domain::samples::at;
 
@@ -103,5 +104,23 @@ mod tests {
         check(&mut state, asked(3, Some(5), user("a")), Ok((3, 5)));
         let late = state.run(asked(3, Some(5), user("a")), at(600));
         assert!(matches!(late, Err(Refusal::Ended(_))), "{late:?}");
+    }
+
+    #[test]
+    fn what_waits_for_a_replay_that_was_given_up_is_not_kept() {
+        let mut state = Held::default();
+        state.put("one", user("a"), Expect::Nothing, 0).expect("created");
+        state.next = 10;
+        let number = state.subscriptions.values().next().expect("one").number;
+        let retry = Retry { replay: true, ..Retry::untried(number, 4, at(2)) };
+        let waits = |state: &mut Held| {
+            let command = Command::Settle(vec![Settlement::Retry(retry.clone())]);
+            state.run(command, at(1)).expect("settled").records.len()
+        };
+        state.run(asked(3, None, user("a")), at(1)).expect("begun");
+        assert_eq!(waits(&mut state), 1);
+        let end = Command::EndReplay { id: "one".to_owned(), actor: user("a") };
+        state.run(end, at(1)).expect("ended");
+        assert_eq!(waits(&mut state), 0);
     }
 }
